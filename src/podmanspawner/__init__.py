@@ -1,0 +1,68 @@
+"""JupyterHub spawner and library for containers in each user's own rootless Podman.
+
+Everything public is imported from here.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from .account import Account
+from .activation import PodmanService
+from .answers import Container, ContainerState, Event, ExecResult, Image, RunResult
+from .client import UserPodman
+from .errors import (
+    AccountError,
+    ContainerNotFound,
+    ImageNotFound,
+    PodmanError,
+    PodmanSpawnerError,
+    PortTaken,
+    ServiceError,
+    SpecError,
+    UntrustedServiceError,
+)
+from .spec import ContainerSpec, Mount, Port, Resources, UserMapping
+
+if TYPE_CHECKING:
+    from .spawner import PodmanSpawner
+
+__version__ = version("podmanspawner")
+
+__all__ = [
+    "Account",
+    "AccountError",
+    "Container",
+    "ContainerNotFound",
+    "ContainerSpec",
+    "ContainerState",
+    "Event",
+    "ExecResult",
+    "Image",
+    "ImageNotFound",
+    "Mount",
+    "PodmanError",
+    "PodmanService",
+    "PodmanSpawner",
+    "PodmanSpawnerError",
+    "Port",
+    "PortTaken",
+    "Resources",
+    "RunResult",
+    "ServiceError",
+    "SpecError",
+    "UntrustedServiceError",
+    "UserMapping",
+    "UserPodman",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the spawner when it is asked for: scripts need no JupyterHub."""
+    if name == "PodmanSpawner":
+        from .spawner import PodmanSpawner  # noqa: PLC0415
+
+        return PodmanSpawner
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
