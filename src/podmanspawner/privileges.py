@@ -1,0 +1,203 @@
+"""Do one thing as an account: run a program, or listen and start a service on that socket.
+
+Everything goes through one small process, ``_become.py``, that drops root before it does
+anything else. Its environment is built from nothing: what the Hub knows stays with the Hub.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from .errors import AccountError, ServiceError
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping, Sequence
+
+    from .account import Account
+
+_BECOME = str(Path(__file__).with_name("_become.py"))
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_STATUS_SECONDS = 10.0
+_STATUS_BYTES = 4096
+
+
+def may_become(account: Account) -> bool:
+    """Whether this process can act as the account: it is root, or it is the account."""
+    return os.geteuid() in (0, account.uid)
+
+
+def demand_may_become(account: Account) -> None:
+    """Raise AccountError unless this process can act as the account."""
+    if not may_become(account):
+        raise AccountError(
+            account.name,
+            f"A Hub that runs as uid {os.geteuid()} cannot start servers as {account.name}. Run "
+            "the Hub as root, or serve all its users in its own account with account_template.",
+        )
+
+
+def environment(account: Account, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a program that runs as the account, made from nothing.
+
+    Args:
+        account: whom it is for.
+        extra: what the administrator configured on top, such as proxies.
+    """
+    base = {
+        "HOME": account.home,
+        "USER": account.name,
+        "LOGNAME": account.name,
+        "PATH": _PATH,
+        "LANG": "C.UTF-8",
+        "XDG_RUNTIME_DIR": str(account.runtime_dir),
+    }
+    if _has_bus(account):
+        base["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={account.runtime_dir}/bus"
+    return {**base, **(extra or {})}
+
+
+def run(
+    account: Account, program: Sequence[str], *, seconds: float = 10.0, max_bytes: int = 65536
+) -> str:
+    """Run a program as the account to its end and return what it printed.
+
+    Args:
+        account: who runs it.
+        program: its name or path, and its arguments.
+        seconds: how long it may take; then it is killed.
+        max_bytes: how much of its output is read.
+
+    Raises:
+        ServiceError: it could not be started, or took too long.
+    """
+    process = _start(account, program, environment(account), stdin=None, stdout=subprocess.PIPE)
+    output = process.stdout
+    assert output is not None  # noqa: S101, asked for above
+    with output:
+        try:
+            text = _read(output, seconds=seconds, max_bytes=max_bytes)
+        finally:
+            _kill_group(process)
+    return text.decode(errors="replace")
+
+
+def serve(  # noqa: D417, the rest is told in the text
+    account: Account,
+    program: Sequence[str],
+    listener: socket.socket,
+    *,
+    bind_to: str = "",
+    log_path: str,
+    extra_environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a socket-activated service as the account and return its process.
+
+    Args:
+        listener: the Unix socket it serves; unbound at the first time, then ``bind_to`` is where
+            the account's own process binds it and listens.
+        log_path: file of the account that gets its output.
+
+    Raises:
+        ServiceError: the socket could not be bound, or the program not be started.
+    """
+    env = environment(account, extra_environment)
+    return _start(
+        account, program, env, stdin=listener.fileno(), bind_to=bind_to, log_path=log_path
+    )
+
+
+def _start(
+    account: Account,
+    program: Sequence[str],
+    env: dict[str, str],
+    *,
+    stdin: int | None,
+    stdout: int = subprocess.DEVNULL,
+    bind_to: str = "",
+    log_path: str = "",
+) -> subprocess.Popen[bytes]:
+    demand_may_become(account)
+    status_reader, status_writer = os.pipe()
+    groups = ",".join(map(str, account.groups or (account.gid,)))
+    identity = (str(status_writer), str(account.uid), str(account.gid), groups)
+    with os.fdopen(status_reader, "rb", buffering=0) as status:
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", _BECOME, *identity, bind_to, log_path, *program],
+                cwd="/",
+                env=env,
+                stdin=subprocess.DEVNULL if stdin is None else stdin,
+                stdout=stdout,
+                stderr=subprocess.STDOUT,
+                pass_fds=(status_writer,),
+                start_new_session=True,  # a Ctrl-C for the Hub is not one for the service
+            )
+        finally:
+            os.close(status_writer)
+        try:
+            complaint = _read(status, seconds=_STATUS_SECONDS, max_bytes=_STATUS_BYTES)
+        except ServiceError:
+            _kill_group(process)
+            raise
+    if complaint:
+        process.wait()
+        raise _not_started(account, program, complaint.decode(errors="replace"))
+    return process
+
+
+def _not_started(account: Account, program: Sequence[str], complaint: str) -> ServiceError:
+    remedy = "See docs/how-to/troubleshooting.md."
+    if complaint.startswith(f"starting {program[0]}: FileNotFoundError"):
+        remedy = f"Install it ('apt-get install {program[0]}'); it is looked for in {_PATH}."
+    elif "Permission" in complaint:
+        remedy = f"Check who owns {account.runtime_dir} and what is below it."
+    what = f"{program[0]} could not be started as {account.name}: {complaint}. {remedy}"
+    return ServiceError(what, socket=str(account.socket_path), stderr=complaint)
+
+
+def _read(stream: IO[bytes], *, seconds: float, max_bytes: int) -> bytes:
+    """Read to the end of a pipe, within a time and a size; more is left unread."""
+    end = time.monotonic() + seconds
+    got = b""
+    while len(got) < max_bytes:
+        ready, _, _ = select.select([stream], [], [], max(0.0, end - time.monotonic()))
+        if not ready:
+            raise ServiceError(f"A program started for a user took longer than {seconds:g} s.")
+        part = os.read(stream.fileno(), max_bytes - len(got))
+        if not part:
+            break
+        got += part
+    return got
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process and what it started; it leads its own group."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        process.kill()
+    process.wait()
+
+
+def _has_bus(account: Account) -> bool:
+    """Whether the account has a D-Bus session; its absence only picks cgroupfs."""
+    try:
+        folder = account.open_runtime_dir()
+    except (OSError, AccountError):
+        return False
+    try:
+        os.stat("bus", dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(folder)
