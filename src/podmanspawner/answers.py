@@ -1,0 +1,286 @@
+"""What comes back from a service, parsed once into types, or refused.
+
+The service belongs to its account and may answer anything. What has not the expected form raises
+:class:`UntrustedServiceError` with reason ``"protocol"``; unknown fields are ignored, and fields
+that differ between engine versions are read tolerantly where they are not needed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .errors import UntrustedServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KIB = 1024
+_IDENTIFIER = re.compile(r"[0-9a-f]{12,64}")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_LINE_BYTES = 64 * KIB
+_PIECE_BYTES = 64 * KIB
+_FRAME_HEADER = 8
+_MESSAGE_CHARACTERS = 2000
+
+
+@dataclass(frozen=True)
+class ContainerState:
+    """How a container is."""
+
+    status: str
+    """The engine's word: ``created``, ``running``, ``exited``, …"""
+    running: bool
+    exit_code: int
+    pid: int
+    """Process id on the host; 0 if none."""
+    oom_killed: bool
+    error: str
+    """Why the runtime could not start it."""
+
+    @classmethod
+    def parse(cls, value: object, where: str) -> ContainerState:
+        """Read the ``State`` of an inspect answer."""
+        raw = obj(value, where)
+        return cls(
+            status=string(raw.get("Status"), where),
+            running=raw.get("Running") is True,
+            exit_code=integer(raw.get("ExitCode", 0), where),
+            pid=integer(raw.get("Pid", 0), where),
+            oom_killed=raw.get("OOMKilled") is True,
+            error=plain(string(raw.get("Error") or "", where)),
+        )
+
+
+@dataclass(frozen=True)
+class Container:
+    """What the engine says of a container."""
+
+    id: str
+    name: str
+    image_id: str
+    labels: dict[str, str]
+    environment: dict[str, str]
+    state: ContainerState
+
+    @classmethod
+    def parse(cls, value: object, where: str) -> Container:
+        """Read an inspect answer."""
+        raw = obj(value, where)
+        config = obj(raw.get("Config"), where)
+        return cls(
+            id=identifier(raw.get("Id"), where),
+            name=plain(string(raw.get("Name"), where)).lstrip("/"),
+            image_id=identifier(raw.get("Image"), where),
+            labels=string_map(config.get("Labels"), where),
+            environment=environment_map(config.get("Env"), where),
+            state=ContainerState.parse(raw.get("State"), where),
+        )
+
+
+@dataclass(frozen=True)
+class Image:
+    """What the engine says of an image."""
+
+    id: str
+    user: str
+    """As the image has it: a name, a number, ``user:group``, or empty for root."""
+    working_dir: str
+    environment: dict[str, str]
+    command: tuple[str, ...]
+    entrypoint: tuple[str, ...]
+    labels: dict[str, str]
+
+    @classmethod
+    def parse(cls, value: object, where: str) -> Image:
+        """Read an image's inspect answer."""
+        raw = obj(value, where)
+        config = obj(raw.get("Config") or {}, where)
+        return cls(
+            id=identifier(raw.get("Id"), where),
+            user=string(config.get("User") or raw.get("User") or "", where),
+            working_dir=string(config.get("WorkingDir") or "", where),
+            environment=environment_map(config.get("Env"), where),
+            command=tuple(strings(config.get("Cmd"), where)),
+            entrypoint=tuple(strings(config.get("Entrypoint"), where)),
+            labels=string_map(config.get("Labels"), where),
+        )
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a container."""
+
+    action: str
+    """Such as ``create``, ``start``, ``died``, ``remove``."""
+    id: str
+    name: str
+    time: int
+    """Unix time in seconds."""
+    exit_code: int | None
+    """With ``died``: how it ended."""
+
+    @classmethod
+    def parse(cls, line: bytes, where: str) -> Event:
+        """Read one line of the stream of events."""
+        raw = obj(parse_json(line, where), where)
+        actor = obj(raw.get("Actor"), where)
+        attributes = string_map(actor.get("Attributes"), where)
+        action = plain(string(raw.get("Action"), where))
+        code = attributes.get("containerExitCode", "") if action.endswith("died") else ""
+        return cls(
+            action=action,
+            id=identifier(actor.get("ID"), where),
+            name=plain(attributes.get("name", "")),
+            time=integer(raw.get("time"), where),
+            exit_code=int(code) if re.fullmatch(r"-?\d{1,4}", code) else None,
+        )
+
+
+@dataclass(frozen=True)
+class ExecResult:
+    """How a command inside a container ended."""
+
+    exit_code: int
+    output: str
+    """What it printed, standard error included."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a container ended."""
+
+    exit_code: int
+    output: str
+    """The last 64 KiB that it printed, standard error included."""
+
+
+def parse_json(text: bytes, where: str) -> object:
+    """Read JSON of any depth that the interpreter can bear."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _unexpected(where, f"no JSON ({type(error).__name__})") from error
+
+
+def obj(value: object, where: str) -> dict[str, Any]:
+    """Demand a JSON object."""
+    if not isinstance(value, dict):
+        raise _unexpected(where, f"{type(value).__name__} instead of an object")
+    return value
+
+
+def array(value: object, where: str) -> list[Any]:
+    """Demand a JSON array; null is an empty one."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise _unexpected(where, f"{type(value).__name__} instead of a list")
+    return value
+
+
+def string(value: object, where: str) -> str:
+    """Demand a string."""
+    if not isinstance(value, str):
+        raise _unexpected(where, f"{type(value).__name__} instead of a string")
+    return value
+
+
+def strings(value: object, where: str) -> list[str]:
+    """Demand a list of strings; null is an empty one, a bare string its words.
+
+    Engines before 5 give an entry point as one string.
+    """
+    if isinstance(value, str):
+        return value.split()
+    return [string(item, where) for item in array(value, where)]
+
+
+def string_map(value: object, where: str) -> dict[str, str]:
+    """Demand an object of strings; null is an empty one."""
+    return {key: string(item, where) for key, item in obj(value or {}, where).items()}
+
+
+def environment_map(value: object, where: str) -> dict[str, str]:
+    """Demand a list of ``NAME=value``."""
+    pairs = (item.partition("=") for item in strings(value, where))
+    return {name: text for name, _, text in pairs}
+
+
+def integer(value: object, where: str) -> int:
+    """Demand a whole number that 64 bits can hold."""
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 1 << 63:
+        raise _unexpected(where, "something else instead of a whole number")
+    return value
+
+
+def identifier(value: object, where: str) -> str:
+    """Demand the id of a container, image or session: it may stand in a path."""
+    text = string(value, where).removeprefix("sha256:")
+    if not _IDENTIFIER.fullmatch(text):
+        raise _unexpected(where, "something else instead of an id")
+    return text
+
+
+def version(text: str) -> tuple[int, ...]:
+    """Read a version's leading numbers; what is none of them is left out."""
+    found = re.match(r"\d{1,4}(\.\d{1,4}){0,2}", text)
+    return tuple(int(part) for part in found.group().split(".")) if found else ()
+
+
+def plain(text: str, limit: int = _MESSAGE_CHARACTERS) -> str:
+    """Return text that can be shown to people: no control characters, and not too long."""
+    return _CONTROL.sub("", text[: 2 * limit])[:limit]
+
+
+def error_message(content: bytes) -> str:
+    """Return what an error answer says, in whatever form it comes."""
+    try:
+        said = json.loads(content)["message"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        said = content.decode(errors="replace")
+    return plain(said if isinstance(said, str) else str(said))
+
+
+def missing_path(message: str) -> str | None:
+    """Return the path that the engine found missing, if that is what an error says."""
+    found = re.search(
+        r"(?:statfs|lstat|stat) (/[^\n]*?): (?:no such file|permission denied)", message
+    )
+    return found.group(1) if found else None
+
+
+def frames(stream: Any) -> Iterator[bytes]:
+    """Yield the pieces of a multiplexed stream of standard output and standard error.
+
+    ref: the Docker API's attach: a header of 8 bytes, its last four the length, then the text.
+    """
+    while header := stream.read(_FRAME_HEADER):
+        if len(header) < _FRAME_HEADER:
+            raise _unexpected("read a stream", "half a header")
+        left = int.from_bytes(header[4:], "big")
+        while left and (piece := stream.read(min(left, _PIECE_BYTES))):
+            left -= len(piece)
+            yield piece
+
+
+def lines(stream: Any) -> Iterator[bytes]:
+    """Yield the lines of a stream as they come."""
+    rest = b""
+    while piece := stream.read1(_PIECE_BYTES):
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from (line for line in whole if line.strip())
+        if len(rest) > _LINE_BYTES:
+            raise _unexpected("read a stream", "a line without end")
+    if rest.strip():
+        yield rest
+
+
+def _unexpected(where: str, what: str) -> UntrustedServiceError:
+    return UntrustedServiceError(
+        f"The Podman service answered with {what} ({where}). It is not a Podman service, or not "
+        "a sound one; look at what listens on the account's socket.",
+        reason="protocol",
+    )

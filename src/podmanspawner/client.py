@@ -1,0 +1,553 @@
+"""``UserPodman``: one account's Podman, in types.
+
+This is the only module that imports ``podman``. Every request goes through one private call that
+logs it, bounds it and turns what can go wrong into the project's errors; every answer is parsed
+once, here, into a frozen dataclass, or refused.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import podman.errors
+import requests
+
+import podman
+
+from . import answers
+from .account import Account
+from .activation import Activation, PodmanService, service_for
+from .answers import Container, Event, ExecResult, RunResult
+from .errors import (
+    ContainerNotFound,
+    ImageNotFound,
+    PodmanError,
+    PodmanSpawnerError,
+    PortTaken,
+    ServiceError,
+    SpecError,
+    UntrustedServiceError,
+)
+from .images import Images
+from .transport import KIB, MIB, Allowance, VerifiedAdapter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from .spec import ContainerSpec
+
+log = logging.getLogger(__name__)
+
+_WAKE_SECONDS = 30.0
+_WAKE_TRIES = 3
+_LOG_BYTES = 64 * KIB
+_STREAM_BYTES = 1024 * MIB
+_OK = range(200, 300)
+_NOT_MODIFIED = 304  # started or stopped already
+_NOT_FOUND = 404
+_EXEC_BYTES = 4 * MIB
+_LOG_READ_BYTES = 64 * MIB
+
+
+class UserPodman:
+    """The Podman of one account.
+
+    A context manager; use one instance in one thread. Connections are kept while it is open and
+    closed at its end, so that the service may go idle. Example::
+
+        with UserPodman.for_user("ada") as podman:
+            result = podman.run(ContainerSpec(image="alpine", command=("date",)))
+            print(result.output)
+    """
+
+    def __init__(self, service: PodmanService) -> None:
+        """Use a service that is known already; :meth:`for_user` is the usual way.
+
+        The first call connects.
+        """
+        self.account = service.account
+        """Whose Podman it is."""
+        self.engine_version: tuple[int, ...] = ()
+        """Version of the engine, such as ``(4, 3, 1)``; known once it has answered."""
+        self._service = service
+        self._cancelled = False
+        self._reading = False
+        self._adapter = VerifiedAdapter(service.connect)
+        self.raw = podman.PodmanClient(base_url=f"http+unix://{service.account.socket_path}")
+        """The podman-py client on the same checked connections, for all that is not here."""
+        self.raw.api.mount("http://", self._adapter)
+        self.raw.api.mount("https://", self._adapter)
+        self.images = Images(self)
+        """Images of the account."""
+
+    @classmethod
+    def for_user(
+        cls, name: str, *, activation: Activation = "auto", idle_seconds: int = 5
+    ) -> UserPodman:
+        """Return the Podman of the account of that name.
+
+        Args:
+            name: the account's exact name.
+            activation: how its service is reached, see :mod:`podmanspawner.activation`.
+            idle_seconds: a service that had to be started ends itself after so long without work.
+
+        Raises:
+            AccountError: there is no such account, or it must not be served.
+        """
+        account = Account.lookup(name)
+        return cls(service_for(account, activation=activation, idle_seconds=idle_seconds))
+
+    def __enter__(self) -> Self:
+        """Wake the service, so that all that follows finds it."""
+        self.ping()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.raw.close()  # type: ignore[no-untyped-call]
+        self._adapter.close()
+
+    def cancel(self) -> None:
+        """Give up, from another thread: no further call begins, and one that only reads ends.
+
+        A call that changes something is let finish, so that it is known what there is to undo.
+        """
+        self._cancelled = True
+        if self._reading:
+            self._adapter.interrupt()
+
+    def ping(self) -> tuple[int, ...]:
+        """Wake the service and return the engine's version.
+
+        Raises:
+            ServiceError: it does not answer.
+            UntrustedServiceError: what answers is not the account's.
+        """
+        for attempt in range(_WAKE_TRIES):
+            try:
+                answer = self.request("wake up", "GET", "_ping", seconds=_WAKE_SECONDS)
+            except ServiceError as error:
+                # a service that goes idle this moment drops the connection: worth another try
+                dropped = isinstance(error.__cause__, podman.errors.APIError)
+                if not dropped or attempt == _WAKE_TRIES - 1:
+                    raise
+            else:
+                version = answer.headers.get("Libpod-API-Version", "")
+                self.engine_version = answers.version(version)
+                break
+        return self.engine_version
+
+    # containers
+
+    def create(self, spec: ContainerSpec) -> str:
+        """Create a container and return its id. The image must be there already.
+
+        Raises:
+            ImageNotFound: it is not.
+            SpecError: a volume's source does not exist.
+            PodmanError: the engine refuses the spec.
+        """
+        operation = f"create container {spec.name}"
+        body = json.dumps(spec.to_json())
+        try:
+            made = self.request_json(operation, "POST", "containers/create", data=body)
+        except PodmanError as error:
+            self._explain_create(error, spec)
+            raise
+        reply = answers.obj(made, operation)
+        for warning in answers.strings(reply.get("Warnings"), operation):
+            log.warning("%s: %s: %s", self.account.name, spec.name, answers.plain(warning))
+        return answers.identifier(reply.get("Id"), operation)
+
+    def _explain_create(self, error: PodmanError, spec: ContainerSpec) -> None:
+        """Ask what was wrong: versions differ in the status, and it says little in all of them."""
+        missing_source = answers.missing_path(error.message)
+        if missing_source:
+            raise SpecError(
+                "volumes",
+                f"the source {missing_source} does not exist, or {self.account.name} may not see "
+                "it. Create it on the host, or correct volumes or read_only_volumes.",
+            ) from error
+        if not self.images.exists(spec.image):
+            raise ImageNotFound(
+                f"{self.account.name} has no image {spec.image}. Pull or load it first, or set "
+                "pull_policy to 'missing'.",
+                operation=error.operation,
+                status=error.status,
+            ) from error
+
+    def start(self, container: str) -> None:
+        """Start a container; one that runs is left alone.
+
+        Raises:
+            ContainerNotFound: there is none of that name or id.
+            PortTaken: another process took its host port since it was created.
+            PodmanError: the runtime could not start it, for example an unknown command.
+        """
+        operation = f"start container {container}"
+        try:
+            self.request(operation, "POST", f"containers/{quote(container, safe='')}/start")
+        except PodmanError as error:
+            if "address already in use" in error.message:
+                raise PortTaken(
+                    f"{error.message}. Another process took the port meanwhile: try again with "
+                    "another one.",
+                    operation=operation,
+                    status=error.status,
+                ) from error
+            raise
+
+    def wait(self, container: str, *, seconds: float | None = None) -> int:
+        """Wait until a container has ended and return its exit code.
+
+        Args:
+            container: name or id.
+            seconds: how long to wait at most; None waits for ever.
+
+        Raises:
+            TimeoutError: it still runs after that time.
+            ContainerNotFound: there is none of that name or id.
+        """
+        operation = f"wait for container {container}"
+        path = f"containers/{quote(container, safe='')}/wait"
+        try:
+            code = self.request_json(
+                operation, "POST", path, params={"interval": "250ms"}, seconds=seconds
+            )
+        except UntrustedServiceError as error:
+            if error.reason == "deadline":
+                raise TimeoutError(f"{container} still runs after {seconds:g} s") from error
+            raise
+        return answers.integer(code, operation)
+
+    def stop(self, container: str, *, seconds: int = 10) -> None:
+        """Stop a container: its stop signal, then SIGKILL. One that has ended is left alone.
+
+        Args:
+            container: name or id.
+            seconds: time between the two.
+
+        Raises:
+            ContainerNotFound: there is none of that name or id.
+        """
+        self.request(
+            f"stop container {container}",
+            "POST",
+            f"containers/{quote(container, safe='')}/stop",
+            params={"timeout": seconds},
+            seconds=seconds + 30.0,
+        )
+
+    def remove(self, container: str) -> bool:
+        """Remove a container at once, running or not, with its anonymous volumes.
+
+        Returns:
+            whether there was one.
+        """
+        try:
+            self.request(
+                f"remove container {container}",
+                "DELETE",
+                f"containers/{quote(container, safe='')}",
+                # ref: without the timeout the engine waits the container's stop timeout
+                params={"force": True, "timeout": 0, "v": True},
+            )
+        except ContainerNotFound:
+            return False
+        return True
+
+    def inspect(self, container: str) -> Container:
+        """Return what the engine says of a container.
+
+        Raises:
+            ContainerNotFound: there is none of that name or id.
+        """
+        operation = f"inspect container {container}"
+        path = f"containers/{quote(container, safe='')}/json"
+        return Container.parse(self.request_json(operation, "GET", path), operation)
+
+    def containers(self, labels: Mapping[str, str] | None = None) -> list[Container]:
+        """Return the account's containers in any state that carry all of these labels."""
+        filters = {"label": [f"{key}={value}" for key, value in (labels or {}).items()]}
+        listed = self.request_json(
+            "list containers",
+            "GET",
+            "containers/json",
+            params={"all": True, "filters": json.dumps(filters)},
+        )
+        names = [
+            answers.identifier(answers.obj(item, "list containers").get("Id"), "list containers")
+            for item in answers.array(listed, "list containers")
+        ]
+        return [found for name in names if (found := self._inspect_if_there(name))]
+
+    def _inspect_if_there(self, container: str) -> Container | None:
+        try:
+            return self.inspect(container)
+        except ContainerNotFound:  # ended and removed since it was listed
+            return None
+
+    def logs(self, container: str, *, tail: int | None = None) -> str:
+        """Return what a container printed, at most its last 64 KiB or ``tail`` lines.
+
+        Raises:
+            ContainerNotFound: there is none of that name or id.
+        """
+        parts = self._log_stream(container, tail=tail, follow=False)
+        text = b""
+        for part in parts:
+            text = (text + part)[-_LOG_BYTES:]
+        return text.decode(errors="replace")
+
+    def follow_logs(self, container: str, *, tail: int | None = None) -> Iterator[str]:
+        """Yield what a container prints, as it comes, until it ends."""
+        for part in self._log_stream(container, tail=tail, follow=True):
+            yield part.decode(errors="replace")
+
+    def _log_stream(self, container: str, *, tail: int | None, follow: bool) -> Iterator[bytes]:
+        path = f"containers/{quote(container, safe='')}/logs"
+        params = {
+            "stdout": True,
+            "stderr": True,
+            "follow": follow,
+            "tail": "all" if tail is None else tail,
+        }
+        with self.streaming(
+            f"read the log of {container}",
+            "GET",
+            path,
+            params=params,
+            seconds=None if follow else 30.0,
+            max_bytes=_STREAM_BYTES if follow else _LOG_READ_BYTES,
+        ) as answer:
+            yield from answers.frames(answer.raw)
+
+    def exec(
+        self,
+        container: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        working_dir: str | None = None,
+        user: str | None = None,
+        seconds: float | None = 60.0,
+    ) -> ExecResult:
+        """Run a command in a running container and return what it printed and its exit code.
+
+        Args:
+            container: name or id.
+            command: program and arguments, without a shell.
+            environment: variables on top of the container's.
+            working_dir: folder inside; the container's own if None.
+            user: user inside; the container's own if None.
+            seconds: limit for the whole of it; None has none.
+
+        Raises:
+            ContainerNotFound: there is none of that name or id.
+            UntrustedServiceError: it took too long, with reason ``"deadline"``.
+        """
+        operation = f"exec in container {container}"
+        body: dict[str, Any] = {
+            "AttachStdout": True,
+            "AttachStderr": True,
+            "Cmd": list(command),
+            "Env": [f"{key}={value}" for key, value in (environment or {}).items()],
+        }
+        if working_dir is not None:
+            body["WorkingDir"] = working_dir
+        if user is not None:
+            body["User"] = user
+        made = self.request_json(
+            operation,
+            "POST",
+            f"containers/{quote(container, safe='')}/exec",
+            data=json.dumps(body),
+        )
+        session = answers.identifier(answers.obj(made, operation).get("Id"), operation)
+        with self.streaming(
+            operation,
+            "POST",
+            f"exec/{session}/start",
+            data=json.dumps({"Detach": False, "Tty": False}),
+            seconds=seconds,
+            max_bytes=_EXEC_BYTES,
+        ) as answer:
+            output = b"".join(answers.frames(answer.raw))
+        after = self.request_json(operation, "GET", f"exec/{session}/json")
+        code = answers.integer(answers.obj(after, operation).get("ExitCode"), operation)
+        return ExecResult(exit_code=code, output=output.decode(errors="replace"))
+
+    def events(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        since: float | None = None,
+        seconds: float | None = None,
+    ) -> Iterator[Event]:
+        """Yield what happens to containers, as it happens.
+
+        Args:
+            labels: only containers that carry all of these.
+            since: Unix time to begin at; now if None.
+            seconds: end after that time; None goes on until the caller stops. An open stream
+                keeps the service from going idle.
+        """
+        filters: dict[str, list[str]] = {"type": ["container"]}
+        if labels:
+            filters["label"] = [f"{key}={value}" for key, value in labels.items()]
+        params: dict[str, Any] = {"stream": True, "filters": json.dumps(filters)}
+        if since is not None:
+            params["since"] = int(since)
+        try:
+            with self.streaming(
+                "watch events", "GET", "events", params=params, seconds=seconds
+            ) as answer:
+                for line in answers.lines(answer.raw):
+                    yield Event.parse(line, "watch events")
+        except UntrustedServiceError as error:
+            if error.reason != "deadline":
+                raise
+
+    def run(self, spec: ContainerSpec, *, seconds: float | None = None) -> RunResult:
+        """Run a container to its end, return its exit code and output, and remove it.
+
+        Args:
+            spec: what to run; its image must be there.
+            seconds: limit for the run; None has none.
+
+        Raises:
+            TimeoutError: it still ran after that time; it has been removed.
+            PodmanError: it could not be created or started; nothing is left of it.
+        """
+        container = self.create(spec)
+        try:
+            self.start(container)
+            code = self.wait(container, seconds=seconds)
+            return RunResult(exit_code=code, output=self.logs(container))
+        finally:
+            self.remove(container)
+
+    # the one way to the engine
+
+    def request(
+        self,
+        operation: str,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        data: Any = None,
+        seconds: float | None = 30.0,
+        max_bytes: int = MIB,
+        stream: bool = False,
+        missing: type[PodmanError] = ContainerNotFound,
+    ) -> Any:
+        """Send one request to the libpod API and return its answer, read within its limits.
+
+        Args:
+            operation: what it is for, in words that follow "could not".
+            method: HTTP method.
+            path: below ``/libpod/``.
+            params: of the query.
+            data: body, as JSON text or a file.
+            seconds: limit for the whole call; None for a stream that the caller ends.
+            max_bytes: limit for all that is read.
+            stream: leave the body to be read by the caller, see :meth:`streaming`.
+            missing: the error that a status of 404 stands for.
+
+        Raises:
+            ServiceError: the service cannot be reached.
+            UntrustedServiceError: the answer is too late, too long or no HTTP.
+            PodmanError: the engine answered with an error.
+        """
+        if self._cancelled:
+            raise ServiceError(f"Given up before: {operation}.")
+        began = time.monotonic()
+        self._reading = stream or method == "GET"
+        try:
+            with self._adapter.allowing(Allowance(seconds, max_bytes)):
+                answer = self.raw.api._request(  # noqa: SLF001, its verbs differ in parameters
+                    method,
+                    path,
+                    params=params,
+                    data=data,
+                    headers={"Content-Type": "application/json"},
+                    stream=stream,
+                )
+        except podman.errors.APIError as error:
+            raise self._broken(operation, error) from error
+        log.debug(
+            "%s: %s: %s in %.1f ms",
+            self.account.name,
+            operation,
+            answer.status_code,
+            1000 * (time.monotonic() - began),
+        )
+        if answer.status_code in _OK or answer.status_code == _NOT_MODIFIED:
+            return answer
+        kind = missing if answer.status_code == _NOT_FOUND else PodmanError
+        said = answers.error_message(answer.content)
+        raise kind(
+            f"Podman could not {operation}: {said}",
+            operation=operation,
+            status=answer.status_code,
+        )
+
+    def request_json(self, operation: str, method: str, path: str, **options: Any) -> object:
+        """Do as :meth:`request` and return the answer's JSON."""
+        return answers.parse_json(
+            self.request(operation, method, path, **options).content, operation
+        )
+
+    @contextmanager
+    def streaming(self, operation: str, method: str, path: str, **options: Any) -> Iterator[Any]:
+        """Do as :meth:`request`, for an answer that is read piece by piece inside the block."""
+        options = {"max_bytes": _STREAM_BYTES, **options}
+        answer = self.request(operation, method, path, stream=True, **options)
+        try:
+            yield answer
+        except requests.RequestException as error:
+            raise _unsound(operation, error) from error
+        finally:
+            answer.close()
+
+    def _broken(self, operation: str, error: Exception) -> PodmanSpawnerError:
+        """Return what a call without an answer means: a service that is gone, or no sound one."""
+        cause = error.__cause__ or error
+        if not any(isinstance(step, ConnectionError) for step in _chain(cause)):
+            return _unsound(operation, cause)
+        return self._service.failure or ServiceError(
+            f"The Podman service of {self.account.name} did not answer ({operation}): {cause}. "
+            f"Try again; if it stays so, run 'podman info' as {self.account.name}.",
+            socket=str(self.account.socket_path),
+        )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _unsound(operation: str, error: BaseException) -> UntrustedServiceError:
+    return UntrustedServiceError(
+        f"The answer of the Podman service broke off or is no HTTP ({operation}): {error}. Try "
+        "again; if it stays so, look at what listens on the account's socket.",
+        reason="protocol",
+    )

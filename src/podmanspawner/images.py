@@ -1,0 +1,250 @@
+"""Images of one account: whether they are there, getting them, and who their user is."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from urllib.parse import quote
+
+from . import answers
+from .answers import Image
+from .errors import ImageNotFound, PodmanError, SpecError, UntrustedServiceError
+from .transport import KIB, MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+PullPolicy = Literal["missing", "always", "newer", "never"]
+"""When to pull: if the image is not there, always, if the registry has a newer one, never."""
+
+PROBE_LABEL = "podmanspawner.probe"
+"""On a container that is only made to look into an image."""
+PULL_SECONDS = 900.0
+LOAD_SECONDS = 900.0
+_PULL_BYTES = 16 * MIB
+_PASSWD_BYTES = 256 * KIB
+
+
+class Engine(Protocol):
+    """What this module needs of the client."""
+
+    @property
+    def request(self) -> Callable[..., Any]:
+        """Send one request."""
+
+    @property
+    def request_json(self) -> Callable[..., object]:
+        """Send one request and return the answer's JSON."""
+
+    @property
+    def streaming(self) -> Callable[..., AbstractContextManager[Any]]:
+        """Send one request whose answer is read piece by piece."""
+
+    def remove(self, container: str) -> bool:
+        """Remove a container."""
+
+
+class Images:
+    """The images of one account."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Use the account's client."""
+        self._engine = engine
+
+    def exists(self, reference: str) -> bool:
+        """Whether the account has the image, in its own or a shared store."""
+        path = f"images/{_quoted(reference)}/exists"
+        try:
+            self._engine.request(f"find image {reference}", "GET", path, missing=ImageNotFound)
+        except ImageNotFound:
+            return False
+        return True
+
+    def inspect(self, reference: str) -> Image:
+        """Return what the engine says of an image.
+
+        Raises:
+            ImageNotFound: the account does not have it.
+        """
+        operation = f"inspect image {reference}"
+        path = f"images/{_quoted(reference)}/json"
+        try:
+            found = self._engine.request_json(operation, "GET", path, missing=ImageNotFound)
+        except ImageNotFound as error:
+            raise ImageNotFound(
+                f"There is no image {reference} here. Pull or load it for the account, or set "
+                "pull_policy to 'missing'.",
+                operation=operation,
+                status=error.status,
+            ) from error
+        return Image.parse(found, operation)
+
+    def ensure(
+        self,
+        reference: str,
+        policy: PullPolicy = "missing",
+        *,
+        seconds: float = PULL_SECONDS,
+        progress: Callable[[str], None] | None = None,
+    ) -> Image:
+        """Return the image; pull it first if the policy says so.
+
+        Args:
+            reference: name of the image, such as ``quay.io/jupyter/base-notebook:latest``.
+            policy: when to pull.
+            seconds: limit for a pull.
+            progress: called with each line that the engine tells of a pull.
+
+        Raises:
+            ImageNotFound: it is not here and must not, or could not, be pulled.
+            SpecError: there is no such policy.
+        """
+        if policy not in get_args(PullPolicy):
+            raise SpecError(
+                "pull_policy", f"{policy!r} is none of {', '.join(get_args(PullPolicy))}."
+            )
+        if policy == "never" or (policy == "missing" and self.exists(reference)):
+            return self.inspect(reference)
+        return self.inspect(self.pull(reference, policy, seconds=seconds, progress=progress))
+
+    def pull(
+        self,
+        reference: str,
+        policy: PullPolicy = "always",
+        *,
+        seconds: float = PULL_SECONDS,
+        progress: Callable[[str], None] | None = None,
+    ) -> str:
+        """Pull an image and return its id. Arguments and errors as :meth:`ensure`."""
+        operation = f"pull image {reference}"
+        params = {"reference": reference, "policy": policy}
+        pulled = ""
+        try:
+            with self._engine.streaming(
+                operation,
+                "POST",
+                "images/pull",
+                params=params,
+                seconds=seconds,
+                max_bytes=_PULL_BYTES,
+            ) as answer:
+                for line in answers.lines(answer.raw):
+                    pulled = _pull_line(line, operation, progress) or pulled
+        except PodmanError as error:
+            raise _not_pulled(reference, error.message) from error
+        if not pulled:
+            raise _not_pulled(reference, "the engine told no image id")
+        return pulled
+
+    def load(self, archive: Path | str, *, seconds: float = LOAD_SECONDS) -> list[str]:
+        """Load a docker-archive or oci-archive and return the names of its images.
+
+        Args:
+            archive: a file that this process may read.
+            seconds: limit for the whole of it.
+
+        Raises:
+            PodmanError: it is no such archive.
+            OSError: the file cannot be read.
+        """
+        operation = f"load image archive {archive}"
+        with open(archive, "rb") as file:  # noqa: PTH123, a str is welcome
+            loaded = self._engine.request_json(
+                operation, "POST", "images/load", data=file, seconds=seconds
+            )
+        return answers.strings(answers.obj(loaded, operation).get("Names"), operation)
+
+    def user_ids(self, image: Image) -> tuple[int, int]:
+        """Return uid and gid of the user that the image runs as.
+
+        Numbers are taken as they are. A name is looked up in the image's own ``/etc/passwd``,
+        read from a container that is created for it, never started, and removed.
+
+        Raises:
+            SpecError: the image names a user that it does not have.
+        """
+        user, _, group = image.user.partition(":")
+        if not user:
+            return 0, 0
+        if user.isdigit() and (group.isdigit() or user == "0"):
+            return int(user), int(group or 0)
+        tables = self._tables(image)
+        uid, gid = _look_up(tables["passwd"], user, image)
+        if group:
+            gid = int(group) if group.isdigit() else _look_up(tables["group"], group, image)[0]
+        return uid, gid
+
+    def _tables(self, image: Image) -> dict[str, str]:
+        operation = f"read the users of image {image.id[:12]}"
+        body = json.dumps({"image": image.id, "labels": {PROBE_LABEL: "1"}})
+        made = self._engine.request_json(operation, "POST", "containers/create", data=body)
+        container = answers.identifier(answers.obj(made, operation).get("Id"), operation)
+        try:
+            return {name: self._file(container, f"/etc/{name}") for name in ("passwd", "group")}
+        finally:
+            self._engine.remove(container)
+
+    def _file(self, container: str, path: str) -> str:
+        operation = f"read {path} of the image"
+        try:
+            answer = self._engine.request(
+                operation,
+                "GET",
+                f"containers/{container}/archive",
+                params={"path": path},
+                max_bytes=_PASSWD_BYTES,
+            )
+            with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
+                member = archive.next()
+                file = archive.extractfile(member) if member else None
+                return file.read().decode(errors="replace") if file else ""
+        except PodmanError:  # the image has no such file
+            return ""
+        except tarfile.TarError as error:
+            raise UntrustedServiceError(
+                f"{operation}: no tar archive came.", reason="protocol"
+            ) from error
+
+
+def _quoted(reference: str) -> str:
+    return quote(reference, safe="/:@")
+
+
+def _pull_line(line: bytes, operation: str, progress: Callable[[str], None] | None) -> str | None:
+    """Read one line of a pull: ``{stream}``, ``{error}`` or ``{id, images}``; return the id."""
+    said = answers.obj(answers.parse_json(line, operation), operation)
+    if said.get("error"):  # with HTTP 200
+        raise PodmanError(answers.plain(str(said["error"])), operation=operation, status=200)
+    if said.get("stream") and progress:
+        progress(answers.plain(str(said["stream"])).strip())
+    return answers.identifier(said["id"], operation) if said.get("id") else None
+
+
+def _not_pulled(reference: str, why: str) -> ImageNotFound:
+    return ImageNotFound(
+        f"The image {reference} could not be pulled: {why}. Check its name and that the host "
+        "reaches the registry, or load it for the account and set pull_policy to 'never'.",
+        operation=f"pull image {reference}",
+    )
+
+
+def _look_up(table: str, name: str, image: Image) -> tuple[int, int]:
+    """Return third and fourth field of the line whose first (or third) is ``name``.
+
+    ref: passwd(5), group(5).
+    """
+    for line in table.splitlines():
+        fields = line.split(":")
+        if len(fields) > 3 and name in (fields[0], fields[2]) and fields[2].isdigit():  # noqa: PLR2004
+            return int(fields[2]), int(fields[3]) if fields[3].isdigit() else 0
+    if name.isdigit():
+        return int(name), 0
+    raise SpecError(
+        "user_mapping",
+        f"the image {image.id[:12]} runs as {name!r}, whom its /etc/passwd does not have. Give "
+        "the numbers: user_mapping = 'keep-id:uid=1000,gid=100'.",
+    )
