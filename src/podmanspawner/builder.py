@@ -1,0 +1,350 @@
+"""From the spawner's settings and the Hub's environment to a ``ContainerSpec``; pure.
+
+Everything that has to be looked up (the image, the account, the engine) comes in as plain facts,
+so that every rule here can be read from a table of a test.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from . import names
+from .errors import SpecError
+from .spec import FINGERPRINT_LABEL, ContainerSpec, Mount, Network, Port, Resources, UserMapping
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from .account import Account
+
+IMAGE_LABEL = "podmanspawner.image"
+SERVICE_URL = "JUPYTERHUB_SERVICE_URL"
+SLIRP_HOST = "10.0.2.2"
+"""Where a container behind slirp4netns finds the host's 127.0.0.1."""
+
+_PASTA_SINCE = (4, 4)
+_ROOT = ("", "root", "0")
+
+NetworkChoice = Literal["private", "host"]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What of the account's engine decides how a private network is made."""
+
+    version: tuple[int, ...]
+    """Version of Podman, such as ``(5, 4, 2)``."""
+    pasta: bool = False
+    """Whether the program pasta is installed."""
+
+    @property
+    def private_network(self) -> Network:
+        """``pasta`` where the engine has it, which can open one port of the host alone."""
+        return "pasta" if self.pasta and self.version >= _PASTA_SINCE else "slirp4netns"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFacts:
+    """What is known of the image, from its configuration and, where read, its passwd file."""
+
+    id: str = ""
+    """Hex id; a kept container of another image is thereby seen to be out of date."""
+    user: str = ""
+    """As configured: ``""``, ``"jovyan"``, ``"1000"``, ``"1000:100"``."""
+    working_dir: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    command: Sequence[str] = ()
+    entrypoint: Sequence[str] = ()
+    uid: int | None = None
+    """Number of the user, from the image's passwd; None if it was not read."""
+    gid: int | None = None
+    """Number of the user's group, likewise."""
+    home: str = ""
+    """Home of the user, likewise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """The spawner's traits, as plain values, and what the Hub says about the server."""
+
+    image: str
+    server: names.ServerName
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    """The Hub's environment for the server. Numbers become texts; None leaves a name out."""
+    cmd: Sequence[str] | None = None
+    """None for the image's own command."""
+    args: Sequence[str] = ()
+    """Words after the command, be it the image's."""
+    prefix: str = names.DEFAULT_PREFIX
+    name_template: str = names.DEFAULT_TEMPLATE
+    extra_labels: Mapping[str, str] = field(default_factory=dict)
+    working_dir: str = ""
+    """Template; empty for the image's own."""
+    volumes: Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
+    """Host path to container path or ``{"bind": path, "mode": "ro" or "rw"}``; templates."""
+    read_only_volumes: Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
+    home_target: str = "{image_home}"
+    """Template of where the account's home is mounted; empty for nowhere."""
+    user_mapping: str = "auto"
+    network: NetworkChoice = "private"
+    engine: Engine = Engine((4, 3))
+    hub_port: int | None = None
+    """Port of the Hub on the host's 127.0.0.1; None if it listens elsewhere."""
+    host_ip: str = "127.0.0.1"
+    fixed_port: int = 0
+    """Port of the host that the administrator chose; 0 for one that is free."""
+    container_port: int = 8888
+    mem_limit: int | None = None
+    """Bytes."""
+    cpu_limit: float | None = None
+    """Cores."""
+    init: bool = True
+    stop_signal: str | int | None = None
+    stop_timeout: int | None = None
+    """Seconds."""
+
+
+def build(
+    settings: ServerSettings, image: ImageFacts, account: Account, *, port: int
+) -> ContainerSpec:
+    """Return the spec of a server's container, labelled with its own fingerprint.
+
+    Args:
+        settings: what the administrator set and the Hub says.
+        image: facts of ``settings.image``.
+        account: whose container it is to be.
+        port: port of the host by which the server is reached. With network ``host`` it is part
+            of the environment, hence of the fingerprint: ask again with a kept container's port.
+
+    Raises:
+        SpecError: an option makes no container; it names the option.
+    """
+    private = settings.network == "private"
+    fields = _fields(settings, image, account)
+    mapping, user = map_user(settings.user_mapping, image, account)
+    network, network_options = _network(settings)
+    working_dir = names.expand(settings.working_dir, fields, option="working_dir")
+    spec = ContainerSpec(
+        name=settings.server.container(settings.prefix, settings.name_template),
+        image=settings.image,
+        command=_command(settings, image),
+        environment=_environment(settings, port),
+        labels=_labels(settings, image),
+        working_dir=working_dir or None,
+        user=user,
+        mounts=tuple(_mounts(settings, account, fields)),
+        ports=(Port(settings.container_port, port, settings.host_ip),) if private else (),
+        network=network,
+        network_options=network_options,
+        user_mapping=mapping,
+        resources=Resources(settings.mem_limit, settings.cpu_limit),
+        init=settings.init,
+        stop_signal=settings.stop_signal,
+        stop_timeout=settings.stop_timeout,
+    )
+    return replace(spec, labels={**spec.labels, FINGERPRINT_LABEL: spec.fingerprint()})
+
+
+def hub_url_inside(url: str, network: NetworkChoice, engine: Engine) -> str:
+    """Return the URL by which a container reaches the Hub's API.
+
+    Only the host's loopback has another address inside, and only behind slirp4netns: pasta
+    forwards the Hub's port to the container's own loopback.
+    """
+    parts = urlsplit(url)
+    loopback = parts.hostname in ("127.0.0.1", "localhost")
+    if network != "private" or engine.private_network != "slirp4netns" or not loopback:
+        return url
+    netloc = SLIRP_HOST if parts.port is None else f"{SLIRP_HOST}:{parts.port}"
+    return parts._replace(netloc=netloc).geturl()
+
+
+def map_user(choice: str, image: ImageFacts, account: Account) -> tuple[UserMapping, str | None]:
+    """Return the mapping, and the user to run as; None for the image's own.
+
+    ``auto`` makes the image's user the account, so that files in a mounted home belong to it.
+    A mapping of the administrator's comes with its user: the engine alone would leave the
+    image's, who then is nobody on the host.
+
+    Raises:
+        SpecError: ``auto`` cannot tell the image user's number, or the choice is no mapping.
+    """
+    if choice == "auto":
+        uid, gid = _image_ids(image)
+        return (UserMapping("keep-id", uid, gid) if uid else UserMapping("root")), None
+    mapping = UserMapping.parse(choice)
+    if mapping.mode == "root":
+        return mapping, None
+    if mapping.uid is None:
+        return mapping, f"{account.uid}:{account.gid}"
+    return mapping, f"{mapping.uid}:{mapping.gid}"
+
+
+def image_home(image: ImageFacts) -> str:
+    """Return the home of the image's user: HOME, passwd's, or by convention of the name.
+
+    Raises:
+        SpecError: nothing of the image tells.
+    """
+    if known := image.environment.get("HOME") or image.home:
+        return known
+    name = image.user.partition(":")[0]
+    if name in _ROOT:
+        return "/root"
+    if _number(name) is None:
+        return f"/home/{name}"
+    if image.working_dir.strip("/"):
+        return image.working_dir
+    raise SpecError(
+        "home_target",
+        f"the image does not tell the home of its user {image.user!r}; set home_target to the "
+        "path where the account's home shall be, or to '' for nowhere",
+    )
+
+
+def _fields(settings: ServerSettings, image: ImageFacts, account: Account) -> dict[str, str]:
+    """Return what templates may use; what comes from the Hub's user is a slug."""
+    fields = {
+        **settings.server.fields(),
+        "prefix": settings.prefix,
+        "account": account.name,
+        "home": account.home,
+        "uid": str(account.uid),
+        "gid": str(account.gid),
+    }
+    if any("{image_home}" in template for template in _templates(settings)):
+        fields["image_home"] = image_home(image)
+    return fields
+
+
+def _templates(settings: ServerSettings) -> Iterator[str]:
+    yield settings.home_target
+    yield settings.working_dir
+    for volumes in (settings.volumes, settings.read_only_volumes):
+        for source, target in volumes.items():
+            yield f"{source} {target}"
+
+
+def _image_ids(image: ImageFacts) -> tuple[int, int]:
+    """Return the number of the image's user (0: root) and of the group to be the account's.
+
+    A user that is only a number, or whose group is root's, gets the group of the same number:
+    the engine cannot make group 0 the account's, and adds this one to the process's groups.
+    """
+    name, _, group = image.user.partition(":")
+    if name in _ROOT:
+        return 0, 0
+    number = _number(name)
+    uid = number if number is not None else image.uid
+    environment = _docker_stacks_ids(name, uid, image.environment)
+    if uid is None:
+        uid = environment[0]
+    if uid is None:
+        raise SpecError(
+            "user_mapping",
+            f"the image's user {name!r} has no number that is known; set 'keep-id:uid=U,gid=G' "
+            f"with the numbers that 'podman run --rm --entrypoint id IMAGE' prints",
+        )
+    known = (_number(group), image.gid, environment[1])
+    gid = next((number for number in known if number is not None), 0)
+    return uid, gid or uid
+
+
+def _docker_stacks_ids(
+    name: str, uid: int | None, environment: Mapping[str, str]
+) -> tuple[int | None, int | None]:
+    """Return NB_UID and NB_GID, which Jupyter's images state, if they speak of this user.
+
+    ref: https://jupyter-docker-stacks.readthedocs.io/en/latest/using/common.html
+    """
+    nb_uid = _number(environment.get("NB_UID", ""))
+    nb_gid = _number(environment.get("NB_GID", ""))
+    same = nb_uid == uid if uid is not None else environment.get("NB_USER", name) == name
+    return (nb_uid, nb_gid) if same else (None, None)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[0-9]{1,10}", text) else None
+
+
+def _network(settings: ServerSettings) -> tuple[Network, tuple[str, ...]]:
+    """Return the engine's network mode and options: the Hub's port and no other, if it can."""
+    if settings.network == "host":
+        return "host", ()
+    if settings.network != "private":
+        raise SpecError("network", f"{settings.network!r} is neither 'private' nor 'host'")
+    mode = settings.engine.private_network
+    if settings.hub_port is None:
+        return mode, ()
+    if mode == "slirp4netns":
+        return mode, ("allow_host_loopback=true",)
+    if settings.hub_port == settings.container_port:
+        raise SpecError(
+            "port",
+            f"the Hub listens on port {settings.hub_port} too, which the container reaches at "
+            "its own 127.0.0.1; choose another port",
+        )
+    return mode, ("-T", str(settings.hub_port))
+
+
+def _command(settings: ServerSettings, image: ImageFacts) -> tuple[str, ...] | None:
+    if settings.cmd is None and not image.command and not image.entrypoint:
+        raise SpecError("cmd", "the image starts nothing by itself; set the server's command")
+    if settings.cmd is None and not settings.args:
+        return None
+    if isinstance(settings.cmd, str):
+        raise SpecError("cmd", f"{settings.cmd!r} is one text; write a list of words")
+    command = image.command if settings.cmd is None else settings.cmd
+    return (*command, *settings.args)
+
+
+def _environment(settings: ServerSettings, port: int) -> dict[str, str]:
+    """Return the Hub's environment, with the address at which the server is to listen."""
+    environment = {k: str(v) for k, v in settings.environment.items() if v is not None}
+    parts = urlsplit(environment.get(SERVICE_URL, ""))
+    if parts.scheme in ("http", "https"):
+        address = ("0.0.0.0", settings.container_port)  # noqa: S104, inside the container
+        if settings.network == "host":
+            address = (settings.host_ip, port)
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        environment[SERVICE_URL] = parts._replace(netloc=f"{host}:{address[1]}").geturl()
+    return environment
+
+
+def _labels(settings: ServerSettings, image: ImageFacts) -> dict[str, str]:
+    labels = {**settings.extra_labels, **settings.server.labels()}
+    return {**labels, IMAGE_LABEL: image.id} if image.id else labels
+
+
+def _mounts(
+    settings: ServerSettings, account: Account, fields: Mapping[str, str]
+) -> Iterator[Mount]:
+    home_target = names.expand(settings.home_target, fields, option="home_target")
+    if home_target:
+        yield Mount.bind(account.home, home_target)
+    for option in ("volumes", "read_only_volumes"):
+        for source, target in getattr(settings, option).items():
+            path, read_only = _target(option, target)
+            yield Mount.bind(
+                names.expand(source, fields, option=option),
+                names.expand(path, fields, option=option),
+                read_only=read_only,
+            )
+
+
+def _target(option: str, target: str | Mapping[str, str]) -> tuple[str, bool]:
+    """Return the path template of a volume, and whether it is read-only."""
+    always = option == "read_only_volumes"
+    if isinstance(target, str):
+        return target, always
+    mode = target.get("mode", "ro" if always else "rw")
+    if "bind" not in target or mode not in (("ro",) if always else ("ro", "rw")):
+        raise SpecError(
+            option,
+            f"{dict(target)!r} must be a path or {{'bind': path, 'mode': 'ro'}}, the mode 'rw' "
+            "only in volumes",
+        )
+    return target["bind"], mode == "ro"

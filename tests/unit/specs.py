@@ -1,0 +1,258 @@
+"""Specs by name, each with what an inspect of the real engine must show of it.
+
+``tests/unit`` holds their JSON against ``golden/NAME.json``; ``tests/podman`` posts each to the
+engine and asks ``mismatches(inspected, case.expect)``. The image and the folders are parameters,
+because a golden file needs fixed ones and an engine needs ones that exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from podmanspawner.account import Account
+from podmanspawner.builder import Engine, ImageFacts, ServerSettings, build
+from podmanspawner.names import ServerName
+from podmanspawner.spec import ContainerSpec, Mount, Port, Resources, UserMapping
+
+IMAGE = "localhost/podmanspawner-test:latest"
+ACCOUNT = Account(name="ada", uid=1001, gid=1002, home="/home/ada")
+DATA = "/srv/data"
+PORT = 18999
+
+Expect = Mapping[tuple[str | int, ...], Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    spec: ContainerSpec
+    expect: Expect = field(default_factory=dict)
+    """Path into the inspected JSON to its value, or to a function that says yes or no."""
+    needs: str = ""
+    """What not every engine has: ``"pasta"``, or ``"limits"`` (cgroup v2 with controllers)."""
+
+
+def either(*values: Any) -> Callable[[Any], bool]:
+    """Podman 4 and 5 show the same thing differently."""
+    return lambda found: found in values
+
+
+def holds(*items: Any) -> Callable[[Any], bool]:
+    return lambda found: all(item in found for item in items)
+
+
+def mismatches(inspected: Any, expect: Expect) -> list[str]:
+    """Return one line for everything that is not as expected."""
+    lines = []
+    for path, wanted in expect.items():
+        found = inspected
+        try:
+            for key in path:
+                found = found[key]
+        except (KeyError, IndexError, TypeError):
+            lines.append(f"{path}: missing")
+            continue
+        if not (wanted(found) if callable(wanted) else found == wanted):
+            lines.append(f"{path}: {found!r}")
+    return lines
+
+
+def cases(image: str = IMAGE, account: Account = ACCOUNT, data: str = DATA) -> dict[str, Case]:
+    """Return every named case.
+
+    Args:
+        image: one that exists, for posting.
+        account: whose engine it is posted to; the home must exist.
+        data: a folder that exists and that the account may read.
+    """
+    return {**_plain(image, data), **_built(image, account, data)}
+
+
+def _plain(image: str, data: str) -> dict[str, Case]:
+    def spec(**options: Any) -> ContainerSpec:
+        return ContainerSpec(image=image, **options)
+
+    keep_id = {("HostConfig", "UsernsMode"): "private"}
+    bind = {"Type": "bind", "Source": data, "Destination": "/data"}
+    port = [{"HostIp": "127.0.0.1", "HostPort": str(PORT)}]
+    return {
+        "minimal": Case(
+            spec(),
+            {("ImageName",): image, ("Config", "Tty"): False, ("HostConfig", "AutoRemove"): False},
+        ),
+        "name": Case(spec(name="jupyter-8081--ada"), {("Name",): "jupyter-8081--ada"}),
+        "command": Case(
+            spec(command=["sh", "-c", "echo 'a b'; exit 3"]),
+            {("Config", "Cmd"): ["sh", "-c", "echo 'a b'; exit 3"]},
+        ),
+        "entrypoint": Case(
+            spec(entrypoint=["/bin/sh", "-c"], command=["true"]),
+            {("Config", "Entrypoint"): either("/bin/sh -c", ["/bin/sh", "-c"])},
+        ),
+        "environment": Case(
+            spec(environment={"EMPTY": "", "JSON": '["a b", "c"]', "LINES": "1\n2"}),
+            {("Config", "Env"): holds("EMPTY=", 'JSON=["a b", "c"]', "LINES=1\n2")},
+        ),
+        "labels": Case(
+            spec(labels={"hub.jupyter.org/servername": "", "x": "ü=1"}),
+            {
+                ("Config", "Labels"): lambda found: (
+                    found.items() >= {"hub.jupyter.org/servername": "", "x": "ü=1"}.items()
+                )
+            },
+        ),
+        "working-dir": Case(spec(working_dir="/tmp"), {("Config", "WorkingDir"): "/tmp"}),
+        "user": Case(spec(user="1000:100"), {("Config", "User"): "1000:100"}),
+        "mount": Case(
+            spec(mounts=[Mount.bind(data, "/data/")]),
+            {("Mounts", 0, key): value for key, value in {**bind, "RW": True}.items()},
+        ),
+        "mount-read-only": Case(
+            spec(mounts=[Mount.bind(data, "/data", read_only=True)]),
+            {("Mounts", 0, key): value for key, value in {**bind, "RW": False}.items()},
+        ),
+        "port": Case(
+            spec(ports=[Port(8888, PORT)]), {("HostConfig", "PortBindings", "8888/tcp"): port}
+        ),
+        "network-private": Case(
+            spec(network="private"),
+            {("HostConfig", "NetworkMode"): either("slirp4netns", "pasta")},
+        ),
+        "network-slirp4netns": Case(
+            spec(network="slirp4netns", network_options=["allow_host_loopback=true"]),
+            {
+                ("HostConfig", "NetworkMode"): either(
+                    "slirp4netns", "slirp4netns:allow_host_loopback=true"
+                )
+            },
+        ),
+        "network-pasta": Case(
+            spec(network="pasta", network_options=["-T", "8081"]),
+            {("HostConfig", "NetworkMode"): lambda found: found.startswith("pasta")},
+            needs="pasta",
+        ),
+        "network-host": Case(spec(network="host"), {("HostConfig", "NetworkMode"): "host"}),
+        "network-none": Case(spec(network="none"), {("HostConfig", "NetworkMode"): "none"}),
+        "mapping-root": Case(
+            spec(user_mapping=UserMapping("root")),
+            {("HostConfig", "UsernsMode"): either("", "host")},
+        ),
+        "mapping-keep-id": Case(spec(user_mapping=UserMapping("keep-id")), keep_id),
+        "mapping-keep-id-numbers": Case(
+            spec(user_mapping=UserMapping("keep-id", 1000, 100)),
+            {
+                **keep_id,
+                ("HostConfig", "IDMappings", "UidMap"): holds("1000:0:1"),
+                ("HostConfig", "IDMappings", "GidMap"): holds("100:0:1"),
+            },
+        ),
+        "limits": Case(
+            spec(resources=Resources(memory=1 << 30, cpus=1.5)),
+            {
+                ("HostConfig", "Memory"): 1 << 30,
+                ("HostConfig", "MemorySwap"): 2 << 30,
+                ("HostConfig", "NanoCpus"): 1_500_000_000,
+            },
+            needs="limits",
+        ),
+        "init": Case(spec(init=True), {("HostConfig", "Init"): True}),
+        "stop": Case(
+            spec(stop_signal="int", stop_timeout=0),
+            {
+                ("Config", "StopSignal"): either(2, "SIGINT"),
+                ("Config", "StopTimeout"): 0,
+            },
+        ),
+    }
+
+
+def _built(image: str, account: Account, data: str) -> dict[str, Case]:
+    def built(**options: Any) -> ContainerSpec:
+        settings = ServerSettings(
+            image=image,
+            server=ServerName("8081", "ada"),
+            environment={"JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:0/user/ada/", "N": 1},
+            hub_port=8081,
+            **options,
+        )
+        return build(settings, JOVYAN, account, port=PORT)
+
+    everything = {
+        "server": ServerName("8081", "ada", "a"),
+        "cmd": ["jupyterhub-singleuser"],
+        "args": ["--debug"],
+        "extra_labels": {"team": "engines"},
+        "working_dir": "{image_home}",
+        "volumes": {data: "/data", f"{data}/": {"bind": "/{account}", "mode": "ro"}},
+        "read_only_volumes": {f"{data}/.": "/ro"},
+        "mem_limit": 1 << 30,
+        "cpu_limit": 0.5,
+        "stop_signal": "SIGINT",
+        "stop_timeout": 5,
+    }
+    listens = "JUPYTERHUB_SERVICE_URL=http://0.0.0.0:8888/user/ada/"
+    return {
+        "built-private-slirp4netns": Case(
+            built(),
+            {
+                ("Name",): "jupyter-8081--ada",
+                ("Config", "Env"): holds(listens, "N=1"),
+                ("Mounts", 0, "Destination"): "/home/jovyan",
+                ("Mounts", 0, "Source"): account.home,
+                ("Config", "Labels", "hub.jupyter.org/username"): "ada",
+                ("HostConfig", "IDMappings", "UidMap"): holds("1000:0:1"),
+            },
+        ),
+        "built-private-pasta": Case(
+            built(engine=Engine((5, 4, 2), pasta=True)),
+            {("Config", "Env"): holds(listens)},
+            needs="pasta",
+        ),
+        "built-host": Case(
+            built(network="host"),
+            {
+                ("HostConfig", "PortBindings"): either({}, None),
+                ("Config", "Env"): holds(
+                    f"JUPYTERHUB_SERVICE_URL=http://127.0.0.1:{PORT}/user/ada/"
+                ),
+            },
+        ),
+        "built-full": Case(
+            build(
+                ServerSettings(image=image, hub_port=8081, **everything),
+                JOVYAN,
+                account,
+                port=PORT,
+            ),
+            {
+                ("Name",): "jupyter-8081--ada--a",
+                ("Config", "Cmd"): ["jupyterhub-singleuser", "--debug"],
+                ("Config", "WorkingDir"): "/home/jovyan",
+                ("Config", "Labels", "team"): "engines",
+                ("Config", "Labels", "hub.jupyter.org/servername"): "a",
+                ("Mounts",): lambda found: (
+                    {m["Destination"]: m["RW"] for m in found}
+                    == {
+                        "/home/jovyan": True,
+                        "/data": True,
+                        f"/{account.name}": False,
+                        "/ro": False,
+                    }
+                ),
+                ("HostConfig", "Init"): True,
+                ("Config", "StopTimeout"): 5,
+            },
+        ),
+    }
+
+
+JOVYAN = ImageFacts(
+    id="f0" * 32,
+    user="jovyan",
+    working_dir="/home/jovyan",
+    environment={"NB_USER": "jovyan", "NB_UID": "1000", "NB_GID": "100"},
+    command=["start-notebook.py"],
+    entrypoint=["tini", "--"],
+)
+"""As Jupyter's docker-stacks images are."""

@@ -1,0 +1,287 @@
+"""Every rule of the builder, by table."""
+
+from __future__ import annotations
+
+import pytest
+from specs import ACCOUNT, JOVYAN, PORT
+
+from podmanspawner.builder import (
+    IMAGE_LABEL,
+    Engine,
+    ImageFacts,
+    ServerSettings,
+    build,
+    hub_url_inside,
+    image_home,
+    map_user,
+)
+from podmanspawner.errors import SpecError
+from podmanspawner.names import ServerName
+from podmanspawner.spec import FINGERPRINT_LABEL, Mount, Port, UserMapping
+
+SLIRP = Engine((4, 3, 1), pasta=True)
+PASTA = Engine((5, 4, 2), pasta=True)
+ROOT = UserMapping("root")
+ROOT_IMAGE = ImageFacts(command=["sh"])
+
+
+def make(image=JOVYAN, port=PORT, **options):
+    settings = {"image": "busybox", "server": ServerName("8081", "ada"), **options}
+    return build(ServerSettings(**settings), image, ACCOUNT, port=port)
+
+
+def facts(user, **options):
+    return ImageFacts(user=user, **options)
+
+
+def keep(uid, gid):
+    return UserMapping("keep-id", uid, gid)
+
+
+STACKS = {"NB_USER": "jovyan", "NB_UID": "1000", "NB_GID": "100"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "image", "mapping", "user"),
+    [
+        ("auto", facts(""), ROOT, None),
+        ("auto", facts("root"), ROOT, None),
+        ("auto", facts("0"), ROOT, None),
+        ("auto", facts("0:0"), ROOT, None),
+        ("auto", facts("root:users"), ROOT, None),
+        ("auto", facts("", environment=STACKS), ROOT, None),
+        ("auto", facts("toor", uid=0, gid=0), ROOT, None),
+        ("auto", facts("1000:100"), keep(1000, 100), None),
+        ("auto", facts("1000"), keep(1000, 1000), None),
+        ("auto", facts("1000:0"), keep(1000, 1000), None),
+        ("auto", facts("1000", uid=1000, gid=50), keep(1000, 50), None),
+        ("auto", facts("1000:users", uid=1000, gid=100), keep(1000, 100), None),
+        ("auto", facts("1000", environment=STACKS), keep(1000, 100), None),
+        ("auto", facts("2000", environment=STACKS), keep(2000, 2000), None),
+        ("auto", facts("jovyan", uid=1000, gid=100), keep(1000, 100), None),
+        ("auto", facts("jovyan:7", uid=1000, gid=100), keep(1000, 7), None),
+        ("auto", facts("jovyan", uid=1234), keep(1234, 1234), None),
+        ("auto", facts("jovyan", environment=STACKS), keep(1000, 100), None),
+        ("auto", facts("jovyan", uid=5, gid=6, environment=STACKS), keep(5, 6), None),
+        ("auto", facts("jovyan", environment={"NB_UID": "1000"}), keep(1000, 1000), None),
+        ("root", facts("jovyan"), ROOT, None),
+        ("keep-id", facts("jovyan"), UserMapping("keep-id"), "1001:1002"),
+        ("keep-id:uid=7,gid=8", facts("jovyan"), keep(7, 8), "7:8"),
+    ],
+)
+def test_map_user(choice, image, mapping, user):
+    assert map_user(choice, image, ACCOUNT) == (mapping, user)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        facts("jovyan"),
+        facts("other", environment=STACKS),
+        facts("jovyan", environment={"NB_UID": "many"}),
+        facts("jovyan", environment={"NB_UID": "9" * 5000}),
+    ],
+)
+def test_unknown_image_user(image):
+    with pytest.raises(SpecError, match="keep-id:uid=U,gid=G") as caught:
+        map_user("auto", image, ACCOUNT)
+    assert caught.value.option == "user_mapping"
+
+
+@pytest.mark.parametrize(
+    ("options", "network", "network_options", "ports"),
+    [
+        ({"engine": SLIRP}, "slirp4netns", (), True),
+        ({"engine": SLIRP, "hub_port": 8081}, "slirp4netns", ("allow_host_loopback=true",), True),
+        ({"engine": Engine((5, 4, 2))}, "slirp4netns", (), True),
+        ({"engine": PASTA}, "pasta", (), True),
+        ({"engine": PASTA, "hub_port": 8081}, "pasta", ("-T", "8081"), True),
+        ({"engine": Engine((4, 4), pasta=True)}, "pasta", (), True),
+        ({"network": "host", "engine": PASTA, "hub_port": 8081}, "host", (), False),
+    ],
+)
+def test_network(options, network, network_options, ports):
+    spec = make(**options)
+    assert (spec.network, spec.network_options) == (network, network_options)
+    assert spec.ports == ((Port(8888, PORT),) if ports else ())
+
+
+API = "http://127.0.0.1:8081/hub/api"
+
+
+@pytest.mark.parametrize(
+    ("url", "network", "engine", "inside"),
+    [
+        (API, "private", SLIRP, "http://10.0.2.2:8081/hub/api"),
+        ("http://localhost/hub/api?a=b", "private", SLIRP, "http://10.0.2.2/hub/api?a=b"),
+        ("https://127.0.0.1:8081/x/", "private", SLIRP, "https://10.0.2.2:8081/x/"),
+        ("http://hub.example.org:8081/", "private", SLIRP, "http://hub.example.org:8081/"),
+        ("http://192.0.2.7:8081/", "private", SLIRP, "http://192.0.2.7:8081/"),
+        (API, "private", PASTA, API),
+        (API, "host", SLIRP, API),
+        (API, "host", PASTA, API),
+        ("http+unix://%2Frun%2Fhub.sock/hub/api", "private", SLIRP,
+         "http+unix://%2Frun%2Fhub.sock/hub/api"),
+    ],
+)  # fmt: skip
+def test_hub_url_inside(url, network, engine, inside):
+    assert hub_url_inside(url, network, engine) == inside
+    assert hub_url_inside(inside, network, engine) == inside
+
+
+@pytest.mark.parametrize(
+    ("options", "url", "expected"),
+    [
+        ({}, "http://127.0.0.1:0/user/ada/", "http://0.0.0.0:8888/user/ada/"),
+        ({"container_port": 80}, "https://:1/user/ada/", "https://0.0.0.0:80/user/ada/"),
+        (
+            {"network": "host"},
+            "http://127.0.0.1:0/user/a%20b/",
+            "http://127.0.0.1:18999/user/a%20b/",
+        ),
+        ({"network": "host", "host_ip": "::1"}, "http://x/user/", "http://[::1]:18999/user/"),
+        ({}, "http+unix://%2Frun%2Fx/user/", "http+unix://%2Frun%2Fx/user/"),
+    ],
+)
+def test_service_url(options, url, expected):
+    environment = make(environment={"JUPYTERHUB_SERVICE_URL": url}, **options).environment
+    assert environment == {"JUPYTERHUB_SERVICE_URL": expected}
+
+
+def test_environment_values():
+    spec = make(environment={"N": 1, "NONE": None, "EMPTY": "", "T": "{username}"})
+    assert spec.environment == {"N": "1", "EMPTY": "", "T": "{username}"}
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "command"),
+    [
+        (JOVYAN, {}, None),
+        (JOVYAN, {"args": ["--debug"]}, ("start-notebook.py", "--debug")),
+        (JOVYAN, {"cmd": ["a"], "args": ["--debug"]}, ("a", "--debug")),
+        (JOVYAN, {"cmd": []}, ()),
+        (facts("", entrypoint=["x"]), {}, None),
+        (facts("", entrypoint=["x"]), {"args": ["--debug"]}, ("--debug",)),
+        (facts(""), {"cmd": ["a"]}, ("a",)),
+    ],
+)
+def test_command(image, options, command):
+    assert make(image, **options).command == command
+
+
+@pytest.mark.parametrize(
+    ("image", "home"),
+    [
+        (facts("jovyan", environment={"HOME": "/h"}, home="/p"), "/h"),
+        (facts("jovyan", home="/p"), "/p"),
+        (facts(""), "/root"),
+        (facts("0:0"), "/root"),
+        (facts("jovyan:users"), "/home/jovyan"),
+        (facts("1000", working_dir="/w"), "/w"),
+    ],
+)
+def test_image_home(image, home):
+    assert image_home(image) == home
+
+
+HOME = Mount("/home/ada", "/home/jovyan")
+
+
+@pytest.mark.parametrize(
+    ("options", "mounts"),
+    [
+        ({}, [HOME]),
+        ({"home_target": ""}, []),
+        ({"home_target": "{image_home}/home/"}, [Mount("/home/ada", "/home/jovyan/home")]),
+        ({"home_target": "/u/{account}"}, [Mount("/home/ada", "/u/ada")]),
+        ({"volumes": {"/srv/{username}": "/data"}}, [HOME, Mount("/srv/ada", "/data")]),
+        ({"volumes": {"{home}/x": "{image_home}/x"}},
+         [HOME, Mount("/home/ada/x", "/home/jovyan/x")]),
+        ({"volumes": {"/srv": {"bind": "/{uid}/{gid}", "mode": "ro"}}},
+         [HOME, Mount("/srv", "/1001/1002", read_only=True)]),
+        ({"volumes": {"/srv": {"bind": "/data", "mode": "rw"}}}, [HOME, Mount("/srv", "/data")]),
+        ({"volumes": {"/srv": {"bind": "/data"}}}, [HOME, Mount("/srv", "/data")]),
+        ({"read_only_volumes": {"/srv": "/data"}}, [HOME, Mount("/srv", "/data", read_only=True)]),
+        ({"read_only_volumes": {"/srv": {"bind": "/data"}}},
+         [HOME, Mount("/srv", "/data", read_only=True)]),
+        ({"server": ServerName("8081", "../../etc", ".."), "volumes": {
+            "/srv/{username}/{servername}": "/data"}},
+         [HOME, Mount("/srv/etc---74ccf3c5b4c19a81/x---5ec1f7e700f37c3d", "/data")]),
+        ({"server": ServerName("8081", "{home}"), "home_target": "",
+          "volumes": {"/srv/{username}": "/data"}},
+         [Mount("/srv/home---1d9982075d16a15b", "/data")]),
+    ],
+)  # fmt: skip
+def test_mounts(options, mounts):
+    assert make(**options).mounts == tuple(mounts)
+
+
+@pytest.mark.parametrize(
+    ("option", "remedy", "image", "options"),
+    [
+        ("cmd", "set the server's command", facts(""), {}),
+        ("cmd", "write a list", JOVYAN, {"cmd": "jupyterhub-singleuser"}),
+        ("home_target", "or to '' for nowhere", facts("1000", command=["a"]), {}),
+        ("home_target", "known: {account}", JOVYAN, {"home_target": "/{nothing}"}),
+        ("home_target", "unknown field", JOVYAN, {"home_target": "/{home.x}"}),
+        ("working_dir", "unknown field", JOVYAN, {"working_dir": "/{nothing}"}),
+        ("working_dir", "absolute", JOVYAN, {"working_dir": "work"}),
+        ("volumes", "unknown field", JOVYAN, {"volumes": {"/{nothing}": "/a"}}),
+        ("volumes", "absolute", JOVYAN, {"volumes": {"data": "/a"}}),
+        ("volumes", "absolute", JOVYAN, {"volumes": {"/data": "a"}}),
+        ("volumes", "must be a path", JOVYAN, {"volumes": {"/data": {"mode": "ro"}}}),
+        ("volumes", "must be a path", JOVYAN, {"volumes": {"/data": {"bind": "/a", "mode": "z"}}}),
+        ("volumes", "home_target", JOVYAN, {"volumes": {"/data": "/home/jovyan"}}),
+        ("read_only_volumes", "only in volumes", JOVYAN,
+         {"read_only_volumes": {"/data": {"bind": "/a", "mode": "rw"}}}),
+        ("read_only_volumes", "unknown field", JOVYAN, {"read_only_volumes": {"/d": "/{x}"}}),
+        ("network", "neither", JOVYAN, {"network": "bridge"}),
+        ("port", "choose another port", JOVYAN, {"engine": PASTA, "hub_port": 8888}),
+        ("port", "1 to 65535", JOVYAN, {"container_port": 0}),
+        ("host_ip", "literal", JOVYAN, {"host_ip": "localhost"}),
+        ("user_mapping", "'auto'", JOVYAN, {"user_mapping": "nomap"}),
+        ("name_template", "add {username}", JOVYAN, {"name_template": "jupyter"}),
+        ("mem_limit", "None for no limit", JOVYAN, {"mem_limit": -1}),
+        ("cpu_limit", "None for no limit", JOVYAN, {"cpu_limit": 0}),
+        ("stop_signal", "use a name", JOVYAN, {"stop_signal": "x"}),
+        ("stop_timeout", "0 or more", JOVYAN, {"stop_timeout": -1}),
+        ("environment", "NUL", JOVYAN, {"environment": {"A": "\0"}}),
+        ("extra_labels", "texts", JOVYAN, {"extra_labels": {"a": 1}}),
+    ],
+)  # fmt: skip
+def test_refused(option, remedy, image, options):
+    with pytest.raises(SpecError, match=remedy) as caught:
+        make(image, **options)
+    assert caught.value.option == option
+
+
+def test_image_is_needed():
+    with pytest.raises(SpecError, match="name one"):
+        build(ServerSettings(image="", server=ServerName("h", "ada")), JOVYAN, ACCOUNT, port=1)
+
+
+def test_labels():
+    server = ServerName("8081", "Ada", "x")
+    spec = make(server=server, extra_labels={"team": "a", "podmanspawner.hub": "forged"})
+    assert spec.labels == {
+        "team": "a",
+        **server.labels(),
+        IMAGE_LABEL: JOVYAN.id,
+        FINGERPRINT_LABEL: spec.fingerprint(),
+    }
+    assert ServerName.from_labels(spec.labels) == server
+
+
+def test_root_image_needs_no_facts():
+    spec = make(ROOT_IMAGE)
+    assert (spec.user_mapping, spec.mounts) == (ROOT, (Mount("/home/ada", "/root"),))
+    assert IMAGE_LABEL not in spec.labels
+
+
+def test_another_port_is_the_same_container():
+    assert make(port=1).fingerprint() == make(port=2).fingerprint()
+
+
+def test_another_image_is_another_container():
+    newer = ImageFacts(id="aa" * 32, user="jovyan", environment=STACKS, command=["x"])
+    assert make().labels[FINGERPRINT_LABEL] != make(newer).labels[FINGERPRINT_LABEL]

@@ -1,0 +1,212 @@
+"""``ContainerSpec``: its JSON, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import pytest
+from specs import cases
+
+from podmanspawner.errors import SpecError
+from podmanspawner.spec import (
+    FINGERPRINT_LABEL,
+    ContainerSpec,
+    Mount,
+    Port,
+    Resources,
+    UserMapping,
+    signal_number,
+)
+
+GOLDEN = Path(__file__).parent / "golden"
+CASES = cases()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_golden(name):
+    file = GOLDEN / f"{name}.json"
+    text = json.dumps(CASES[name].spec.to_json(), indent=2, sort_keys=True) + "\n"
+    if os.environ.get("UPDATE_GOLDEN") == "1":
+        file.write_text(text)
+    assert text == file.read_text()
+
+
+def test_no_golden_is_left_over():
+    assert {file.stem for file in GOLDEN.glob("*.json")} == set(CASES)
+
+
+def test_every_field_has_a_golden():
+    seen = {key for case in CASES.values() for key in case.spec.to_json()}
+    renamed = {"environment": "env", "ports": "portmappings", "network": "netns",
+               "user_mapping": "userns", "resources": "resource_limits",
+               "working_dir": "work_dir"}  # fmt: skip
+    fields = {field.name for field in dataclasses.fields(ContainerSpec)}
+    assert seen == {renamed.get(name, name) for name in fields}
+
+
+def make(**options):
+    return ContainerSpec(**{"image": "busybox", **options})
+
+
+@pytest.mark.parametrize(
+    ("option", "remedy", "function"),
+    [
+        ("image", "name one such as", lambda: make(image="")),
+        ("image", "name one such as", lambda: make(image="-v")),
+        ("image", "name one such as", lambda: make(image="a b")),
+        ("image", "name one such as", lambda: make(image="a\n")),
+        ("image", "name one such as", lambda: make(image="a\0")),
+        ("name", "must match", lambda: make(name="")),
+        ("name", "must match", lambda: make(name="-a")),
+        ("name", "must match", lambda: make(name="a b")),
+        ("name", "must match", lambda: make(name="a\n")),
+        ("cmd", "write a list", lambda: make(command="echo a")),
+        ("cmd", "texts", lambda: make(command=["echo", 1])),
+        ("cmd", "NUL", lambda: make(command=["a\0b"])),
+        ("entrypoint", "write a list", lambda: make(entrypoint="tini")),
+        ("environment", "drop '='", lambda: make(environment={"": "1"})),
+        ("environment", "drop '='", lambda: make(environment={"A=B": "1"})),
+        ("environment", "drop '='", lambda: make(environment={"A\0": "1"})),
+        ("environment", "text without NUL", lambda: make(environment={"A": "1\0"})),
+        ("environment", "text without NUL", lambda: make(environment={"A": 1})),
+        ("extra_labels", "texts", lambda: make(labels={"": "1"})),
+        ("extra_labels", "texts", lambda: make(labels={"a": 1})),
+        ("working_dir", "absolute", lambda: make(working_dir="work")),
+        ("working_dir", "absolute", lambda: make(working_dir="")),
+        ("volumes", "absolute", lambda: Mount("data", "/data")),
+        ("volumes", "absolute", lambda: Mount("/srv/../data", "/data")),
+        ("volumes", "absolute", lambda: Mount.bind("", "/data")),
+        ("volumes", "absolute", lambda: Mount.bind("/srv", "data")),
+        ("volumes", "absolute", lambda: Mount.bind("/srv", "")),
+        ("volumes", "absolute", lambda: Mount.bind("/srv", "/a/../data")),
+        ("volumes", "control", lambda: Mount("/srv\0", "/data")),
+        ("volumes", "control", lambda: Mount("/srv", "/da\nta")),
+        ("volumes", "below '/'", lambda: Mount("/srv", "/data/")),
+        ("volumes", "below '/'", lambda: Mount.bind("/srv", "/")),
+        ("volumes", "below '/'", lambda: Mount.bind("/srv", "//")),
+        ("volumes", "below '/'", lambda: Mount.bind("/srv", "/./")),
+        ("read_only_volumes", "absolute", lambda: Mount("x", "/data", read_only=True)),
+        ("volumes", "a target of its own",
+         lambda: make(mounts=[Mount.bind("/a", "/data"), Mount.bind("/b", "/data/")])),
+        ("port", "1 to 65535", lambda: Port(0, 1)),
+        ("port", "1 to 65535", lambda: Port(1, 65536)),
+        ("port", "1 to 65535", lambda: Port(-1, 1)),
+        ("host_ip", "literal", lambda: Port(1, 1, "localhost")),
+        ("host_ip", "literal", lambda: Port(1, 1, "")),
+        ("host_ip", "literal", lambda: Port(1, 1, "127.1")),
+        ("network", "none of", lambda: make(network="bridge")),
+        ("network", "publishes no ports", lambda: make(network="host", ports=[Port(1, 1)])),
+        ("network", "takes no options", lambda: make(network="host", network_options=["-T"])),
+        ("mem_limit", "at least", lambda: Resources(memory=-1)),
+        ("mem_limit", "at least", lambda: Resources(memory=0)),
+        ("mem_limit", "at least", lambda: Resources(memory=6 * 1024 * 1024 - 1)),
+        ("cpu_limit", "at least", lambda: Resources(cpus=0)),
+        ("cpu_limit", "at least", lambda: Resources(cpus=-1)),
+        ("cpu_limit", "at least", lambda: Resources(cpus=0.009)),
+        ("cpu_limit", "at least", lambda: Resources(cpus=float("nan"))),
+        ("cpu_limit", "at least", lambda: Resources(cpus=float("inf"))),
+        ("user_mapping", "'auto'", lambda: UserMapping.parse("")),
+        ("user_mapping", "'auto'", lambda: UserMapping.parse("nomap")),
+        ("user_mapping", "'auto'", lambda: UserMapping.parse("keep-id:uid=1")),
+        ("user_mapping", "'auto'", lambda: UserMapping.parse("keep-id:uid=-1,gid=1")),
+        ("user_mapping", "'auto'", lambda: UserMapping.parse("keep-id:uid=1,gid=1,x=1")),
+        ("user_mapping", "'root'", lambda: UserMapping.parse("keep-id:uid=0,gid=0")),
+        ("user_mapping", "'root'", lambda: UserMapping.parse("keep-id:uid=1000,gid=0")),
+        ("user_mapping", "ids from 1", lambda: UserMapping("keep-id", 2**32, 1)),
+        ("user_mapping", "belong together", lambda: UserMapping("keep-id", 1000)),
+        ("user_mapping", "belong together", lambda: UserMapping("root", 1, 1)),
+        ("user_mapping", "neither", lambda: UserMapping("auto")),
+        ("stop_signal", "use a name", lambda: make(stop_signal="SIGNOTHING")),
+        ("stop_signal", "use a name", lambda: make(stop_signal="")),
+        ("stop_signal", "use a name", lambda: make(stop_signal=0)),
+        ("stop_signal", "use a name", lambda: make(stop_signal=65)),
+        ("stop_signal", "use a name", lambda: make(stop_signal=-2)),
+        ("stop_timeout", "0 or more", lambda: make(stop_timeout=-1)),
+    ],
+)  # fmt: skip
+def test_refused(option, remedy, function):
+    with pytest.raises(SpecError, match=remedy) as caught:
+        function()
+    assert caught.value.option == option
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [("SIGTERM", 15), ("TERM", 15), ("int", 2), ("9", 9), (3, 3), ("SIGRTMIN", 34), (64, 64)],
+)
+def test_signal_number(value, number):
+    assert signal_number(value) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "mapping"),
+    [
+        ("root", UserMapping("root")),
+        ("keep-id", UserMapping("keep-id")),
+        ("keep-id:uid=1000,gid=100", UserMapping("keep-id", 1000, 100)),
+    ],
+)
+def test_parse_mapping(text, mapping):
+    assert UserMapping.parse(text) == mapping
+
+
+def test_spec_keeps_its_own_values():
+    environment, command = {"A": "1"}, ["sh"]
+    spec = make(environment=environment, command=command)
+    environment["A"] = command[0] = "changed"
+    assert spec.to_json()["env"] == {"A": "1"}
+    assert spec.command == ("sh",)
+    with pytest.raises(TypeError):
+        spec.environment["A"] = "2"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        spec.image = "other"
+
+
+def test_specs_compare_by_value():
+    assert make(environment={"A": "1"}, command=["sh"]) == make(
+        environment={"A": "1"}, command=("sh",)
+    )
+
+
+BASE = {"ports": [Port(8888, 1)], "labels": {"a": "1"}, "environment": {"A": "1", "B": "2"}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ports": [Port(8888, 2)]},
+        {"labels": {"a": "1", FINGERPRINT_LABEL: "f"}},
+        {"environment": {"B": "2", "A": "1"}},
+        {"network": "private"},
+    ],
+)
+def test_same_fingerprint(change):
+    assert make(**BASE).fingerprint() == make(**{**BASE, **change}).fingerprint()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ports": [Port(8889, 1)]},
+        {"ports": [Port(8888, 1, "0.0.0.0")]},
+        {"ports": []},
+        {"labels": {"a": "2"}},
+        {"environment": {"A": "1"}},
+        {"image": "other"},
+        {"command": ["sh"]},
+        {"network": "none", "ports": []},
+        {"resources": Resources(memory=1 << 30)},
+        {"user_mapping": UserMapping("keep-id")},
+    ],
+)
+def test_other_fingerprint(change):
+    assert make(**BASE).fingerprint() != make(**{**BASE, **change}).fingerprint()
+
+
+def test_fingerprint_stays_from_release_to_release():
+    assert (
+        make().fingerprint() == "38126d7ed7afaddfa97ab35aee032d25858ae0ab31dc30fdb7ea6841b185da6d"
+    )
