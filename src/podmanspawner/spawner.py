@@ -1,0 +1,356 @@
+"""``PodmanSpawner``: the Hub's verbs. What they do to a container is in ``server``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from jupyterhub import orm
+from jupyterhub.spawner import Spawner
+from tornado import web
+
+from . import names, ports, server
+from .account import Account
+from .activation import service_for
+from .answers import plain
+from .builder import ServerSettings
+from .client import UserPodman
+from .errors import ContainerNotFound, PodmanSpawnerError, SpecError
+from .threads import in_thread
+from .traits import PodmanOptions
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+_EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104, recognised, not bound
+_LOOPBACK = ("127.0.0.1", "localhost")
+_LOOK_SECONDS = 0.1
+_ANSWER_SECONDS = 1.0
+_POLL_TRIES = 3
+_UNKNOWN_EXIT = 1
+
+
+class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped package
+    """Start each user's server as a container in that user's own rootless Podman."""
+
+    container_id = ""
+    """Id of the container; empty before the first start and after the end."""
+    _starting = False
+    _kept_id = ""
+    """Id of a container that was kept from before this start."""
+
+    @classmethod
+    def class_own_traits(cls, **metadata: Any) -> dict[str, Any]:
+        """Return the options of ``traits`` too: to an administrator they are this class's."""
+        traits = cls.class_traits(**metadata).items()
+        return {name: trait for name, trait in traits if getattr(Spawner, name, None) is not trait}
+
+    # state: the least that finds the server again after a restart of the Hub
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Restore the container's id; all else is found by its name and labels."""
+        super().load_state(state)
+        self.container_id = state.get("container_id", "")
+
+    def get_state(self) -> dict[str, Any]:
+        """Save the container's id: it tells this very container from one that took its name."""
+        state: dict[str, Any] = super().get_state()
+        if self.container_id:
+            state["container_id"] = self.container_id
+        return state
+
+    def clear_state(self) -> None:
+        """Forget the container."""
+        super().clear_state()
+        self.container_id = ""
+
+    # the Hub's verbs
+
+    async def start(self) -> str:
+        """Start the server and return its URL, once it answers there.
+
+        Raises:
+            tornado.web.HTTPError: with a text for the user; no container is left.
+        """
+        self._starting = True
+        self._stages: list[dict[str, Any]] = []
+        self._stage_added = asyncio.Event()
+        try:
+            return await self._start()
+        except PodmanSpawnerError as error:
+            await self._discard()
+            raise _for_the_page(error) from error
+        except BaseException:  # cancelled by the Hub's start_timeout, above all
+            await self._discard()
+            raise
+        finally:
+            self._starting = False
+            self._stage_added.set()
+
+    async def _start(self) -> str:
+        self._demand_plain_http()
+        self._report(10, f"Waking Podman for {self._account_name}")
+        if not self.remove:
+            await self._take_kept_token()
+        settings = self._settings()
+        loop = asyncio.get_running_loop()
+
+        def report(percent: int, message: str) -> None:
+            loop.call_soon_threadsafe(self._report, percent, message)
+
+        launch = partial(
+            server.launch,
+            settings=settings,
+            pull_policy=self.pull_policy,
+            pull_seconds=self.pull_timeout,
+            keep=not self.remove,
+            report=report,
+        )
+        started = await self._with_podman(launch)
+        self.container_id = started.id
+        self._report(80, "Waiting for the server to answer")
+        await self._answers(started)
+        return f"http://{_url_host(self._reach_ip)}:{started.port}"
+
+    async def poll(self) -> int | None:
+        """Return None while the server runs, else its exit code (0 before the first start)."""
+        if self._starting:
+            return None
+        if not self.container_id:
+            return 0
+        for attempt in range(_POLL_TRIES):
+            try:
+                return await self._with_podman(self._state)
+            except PodmanSpawnerError as error:
+                self.log.warning("Cannot ask for the state of %s: %s", self._log_name, error)
+                await asyncio.sleep(attempt / 2)
+        return await in_thread(self._account_name, self._state_without_engine)
+
+    async def stop(self, now: bool = False) -> None:
+        """Stop the server; remove its container, unless ``remove`` is False.
+
+        Args:
+            now: without the grace period.
+        """
+        await self._with_podman(
+            partial(self._stop, seconds=0 if now else self.delete_grace_period)
+        )
+        self.container_id = ""
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield the stages of the start as they come."""
+        told = 0
+        while True:
+            self._stage_added.clear()
+            for stage in self._stages[told:]:
+                told += 1
+                yield stage
+            if not self._starting:
+                return
+            await self._stage_added.wait()
+
+    def _report(self, percent: int, message: str) -> None:
+        self._stages.append({"progress": percent, "message": plain(message)})
+        self._stage_added.set()
+
+    # what the verbs consist of
+
+    @property
+    def _account_name(self) -> str:
+        return names.expand(
+            self.account_template, {"username": self.user.name}, option="account_template"
+        )
+
+    @property
+    def _server_name(self) -> names.ServerName:
+        return names.ServerName(self.hub_id, self.user.name, self.name)
+
+    @property
+    def _container_name(self) -> str:
+        return self._server_name.container(self.prefix, self.name_template)
+
+    @property
+    def _reach_ip(self) -> str:
+        """Address at which the Hub and the proxy find the server's port."""
+        return "127.0.0.1" if self.host_ip in _EVERYWHERE else self.host_ip
+
+    async def _with_podman(self, work: Callable[[UserPodman], T]) -> T:
+        """Do blocking work with the account's Podman, off the event loop."""
+        opened: list[UserPodman] = []
+
+        def run() -> T:
+            account = Account.lookup(self._account_name)
+            service = service_for(
+                account, activation=self.activation, idle_seconds=self.service_idle_seconds
+            )
+            with contextlib.closing(UserPodman(service)) as podman:
+                opened.append(podman)
+                podman.ping()
+                return work(podman)
+
+        def cancel() -> None:
+            for podman in opened:
+                podman.cancel()
+
+        return await in_thread(self._account_name, run, cancel=cancel)
+
+    def _settings(self) -> ServerSettings:
+        environment = self._environment()
+        return ServerSettings(
+            image=self.image,
+            server=self._server_name,
+            environment=environment,
+            cmd=tuple(self.cmd),
+            args=tuple(self.get_args()),
+            prefix=self.prefix,
+            name_template=self.name_template,
+            extra_labels=self.extra_labels,
+            working_dir=self.working_dir,
+            volumes=self.volumes,
+            read_only_volumes=self.read_only_volumes,
+            home_target=self.home_target,
+            user_mapping=self.user_mapping,
+            network=self.network,
+            hub_port=_loopback_port(environment["JUPYTERHUB_API_URL"]),
+            host_ip=self.host_ip,
+            fixed_port=self.port,
+            mem_limit=self._limit("mem_limit", int),
+            cpu_limit=self._limit("cpu_limit", float),
+            init=self.init,
+            stop_signal=self.stop_signal or None,
+            stop_timeout=self.delete_grace_period,
+        )
+
+    def _limit(self, option: str, kind: Callable[[Any], Any]) -> Any:
+        value = getattr(self, option)
+        return None if value is None else kind(value)
+
+    def _environment(self) -> dict[str, Any]:
+        """Return the Hub's environment; a Hub that listens everywhere is met on the loopback.
+
+        By its own name it may not be: Debian's /etc/hosts has the host's name at 127.0.1.1.
+        """
+        environment: dict[str, Any] = self.get_env()
+        if self.hub_connect_url is None and self.hub.ip in _EVERYWHERE:
+            for key in ("JUPYTERHUB_API_URL", "JUPYTERHUB_ACTIVITY_URL"):
+                parts = urlsplit(environment[key])
+                environment[key] = parts._replace(netloc=f"127.0.0.1:{parts.port}").geturl()
+        return environment
+
+    async def _take_kept_token(self) -> None:
+        """Let a kept container keep its token, if the Hub knows it as this user's."""
+        kept = await self._with_podman(
+            lambda podman: server.find(podman, self._server_name, self._container_name)
+        )
+        self._kept_id = kept.id if kept else ""
+        token = server.kept_token(kept) if kept else ""
+        known = orm.APIToken.find(self.user.db, token) if token else None
+        if known is not None and known.user is self.user.orm_user:
+            self.api_token = token
+
+    async def _answers(self, started: server.Started) -> None:
+        """Return once the server answers at its port, which is proved to be the account's."""
+        look = partial(
+            server.listening, container=started.id, host=self._reach_ip, port=started.port
+        )
+        while not (  # noqa: ASYNC110, there is nobody who would tell
+            await self._with_podman(look)
+            and await _speaks_http(self._reach_ip, started.port, self.server.base_url)
+        ):
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def _state(self, podman: UserPodman) -> int | None:
+        """Ask the engine; bury what has died, since the Hub will not."""
+        try:
+            found = podman.inspect(self.container_id)
+        except ContainerNotFound:
+            return _UNKNOWN_EXIT
+        if found.state.running:
+            return None
+        last_lines = podman.logs(found.id, tail=server.LOG_LINES).strip()
+        self.log.warning(
+            "The server %s ended with exit code %i%s. Its last lines:\n%s",
+            self._log_name,
+            found.state.exit_code,
+            ", out of memory" if found.state.oom_killed else "",
+            plain(last_lines),
+        )
+        if self.remove:
+            podman.remove(found.id)
+        return found.state.exit_code
+
+    def _state_without_engine(self) -> int | None:
+        """Judge by the kernel's word alone: somebody of the account listens where it should."""
+        account = Account.lookup(self._account_name)
+        uids = ports.listener_uids(self._reach_ip, self.server.port) if self.server else ()
+        return None if uids and all(map(account.owns, uids)) else _UNKNOWN_EXIT
+
+    def _stop(self, podman: UserPodman, *, seconds: int) -> None:
+        found = server.find(podman, self._server_name, self._container_name)
+        if found is None:
+            return
+        if found.state.running:
+            podman.stop(found.id, seconds=seconds)
+        if self.remove:
+            podman.remove(found.id)
+
+    async def _discard(self) -> None:
+        """Remove what a failed start left; what was kept from before is only stopped."""
+        self.container_id = ""
+
+        def discard(podman: UserPodman) -> None:
+            found = server.find(podman, self._server_name, self._container_name)
+            if found and found.id == self._kept_id:
+                podman.stop(found.id, seconds=0)
+            elif found:
+                podman.remove(found.id)
+
+        try:
+            await self._with_podman(discard)
+        except PodmanSpawnerError as error:
+            self.log.info("Nothing to remove of %s: %s", self._log_name, error)
+
+    def _demand_plain_http(self) -> None:
+        if self.internal_ssl:
+            raise SpecError("internal_ssl", "is not supported yet; set it to False.")
+
+
+def _loopback_port(url: str) -> int | None:
+    parts = urlsplit(url)
+    return parts.port if parts.hostname in _LOOPBACK else None
+
+
+def _url_host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+async def _speaks_http(host: str, port: int, base_url: str) -> bool:
+    """Whether anything at all answers in HTTP; no more than five bytes of it are read."""
+    try:
+        start = await asyncio.wait_for(_first_bytes(host, port, base_url), _ANSWER_SECONDS)
+    except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError):
+        return False
+    return start == b"HTTP/"
+
+
+async def _first_bytes(host: str, port: int, base_url: str) -> bytes:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        writer.write(f"GET {base_url}api HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+        return await reader.readexactly(5)
+    finally:
+        writer.close()
+
+
+def _for_the_page(error: PodmanSpawnerError) -> web.HTTPError:
+    """Return an error whose text the Hub's page shows, whatever the Hub's version."""
+    text = plain(str(error), 4000)
+    shown = web.HTTPError(500, "%s", text)
+    shown.jupyterhub_message = text  # type: ignore[attr-defined]  # the Hub looks for it
+    return shown
