@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 KIB = 1024
 _IDENTIFIER = re.compile(r"[0-9a-f]{12,64}")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _LINE_BYTES = 64 * KIB
 _PIECE_BYTES = 64 * KIB
 _FRAME_HEADER = 8
@@ -63,6 +63,8 @@ class Container:
     image_id: str
     labels: dict[str, str]
     environment: dict[str, str]
+    command: tuple[str, ...]
+    """Arguments of the entry point, or the program itself where the image has none."""
     state: ContainerState
 
     @classmethod
@@ -76,6 +78,7 @@ class Container:
             image_id=identifier(raw.get("Image"), where),
             labels=string_map(config.get("Labels"), where),
             environment=environment_map(config.get("Env"), where),
+            command=tuple(strings(config.get("Cmd"), where)),
             state=ContainerState.parse(raw.get("State"), where),
         )
 
@@ -231,7 +234,10 @@ def version(text: str) -> tuple[int, ...]:
 
 
 def plain(text: str, limit: int = _MESSAGE_CHARACTERS) -> str:
-    """Return text that can be shown to people: no control characters, and not too long."""
+    """Return text that can be shown to people: no control characters, and not too long.
+
+    Nor half a surrogate pair, which JSON can spell and UTF-8 cannot.
+    """
     return _CONTROL.sub("", text[: 2 * limit])[:limit]
 
 
@@ -249,6 +255,12 @@ def missing_path(message: str) -> str | None:
     found = re.search(
         r"(?:statfs|lstat|stat) (/[^\n]*?): (?:no such file|permission denied)", message
     )
+    return found.group(1) if found else None
+
+
+def missing_program(message: str) -> str | None:
+    """Return the program that the runtime did not find, if that is what an error says."""
+    found = re.search(r'exec: \\?"([^"\\]*)\\?": (?:executable file not found|stat)', message)
     return found.group(1) if found else None
 
 

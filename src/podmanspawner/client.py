@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import podman.errors
 import requests
+import urllib3.exceptions
 
 import podman
 
@@ -55,6 +56,7 @@ _NOT_MODIFIED = 304  # started or stopped already
 _NOT_FOUND = 404
 _EXEC_BYTES = 4 * MIB
 _LOG_READ_BYTES = 64 * MIB
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 
 class UserPodman:
@@ -202,7 +204,7 @@ class UserPodman:
         """
         operation = f"start container {container}"
         try:
-            self.request(operation, "POST", f"containers/{quote(container, safe='')}/start")
+            self.request(operation, "POST", f"containers/{_segment(container)}/start")
         except PodmanError as error:
             if "address already in use" in error.message:
                 raise PortTaken(
@@ -210,6 +212,12 @@ class UserPodman:
                     "another one.",
                     operation=operation,
                     status=error.status,
+                ) from error
+            if program := answers.missing_program(error.message):
+                raise SpecError(
+                    "cmd",
+                    f"the image has no program {program!r}, or mem_limit or cpu_limit cannot be "
+                    f"applied because no cgroup is delegated. {error.message}",
                 ) from error
             raise
 
@@ -225,10 +233,15 @@ class UserPodman:
             ContainerNotFound: there is none of that name or id.
         """
         operation = f"wait for container {container}"
-        path = f"containers/{quote(container, safe='')}/wait"
+        path = f"containers/{_segment(container)}/wait"
         try:
             code = self.request_json(
-                operation, "POST", path, params={"interval": "250ms"}, seconds=seconds
+                operation,
+                "POST",
+                path,
+                params={"interval": "250ms"},
+                seconds=seconds,
+                only_reads=True,
             )
         except UntrustedServiceError as error:
             if error.reason == "deadline":
@@ -249,7 +262,7 @@ class UserPodman:
         self.request(
             f"stop container {container}",
             "POST",
-            f"containers/{quote(container, safe='')}/stop",
+            f"containers/{_segment(container)}/stop",
             params={"timeout": seconds},
             seconds=seconds + 30.0,
         )
@@ -264,7 +277,7 @@ class UserPodman:
             self.request(
                 f"remove container {container}",
                 "DELETE",
-                f"containers/{quote(container, safe='')}",
+                f"containers/{_segment(container)}",
                 # ref: without the timeout the engine waits the container's stop timeout
                 params={"force": True, "timeout": 0, "v": True},
             )
@@ -279,7 +292,7 @@ class UserPodman:
             ContainerNotFound: there is none of that name or id.
         """
         operation = f"inspect container {container}"
-        path = f"containers/{quote(container, safe='')}/json"
+        path = f"containers/{_segment(container)}/json"
         return Container.parse(self.request_json(operation, "GET", path), operation)
 
     def containers(self, labels: Mapping[str, str] | None = None) -> list[Container]:
@@ -321,7 +334,7 @@ class UserPodman:
             yield part.decode(errors="replace")
 
     def _log_stream(self, container: str, *, tail: int | None, follow: bool) -> Iterator[bytes]:
-        path = f"containers/{quote(container, safe='')}/logs"
+        path = f"containers/{_segment(container)}/logs"
         params = {
             "stdout": True,
             "stderr": True,
@@ -376,7 +389,7 @@ class UserPodman:
         made = self.request_json(
             operation,
             "POST",
-            f"containers/{quote(container, safe='')}/exec",
+            f"containers/{_segment(container)}/exec",
             data=json.dumps(body),
         )
         session = answers.identifier(answers.obj(made, operation).get("Id"), operation)
@@ -456,6 +469,7 @@ class UserPodman:
         seconds: float | None = 30.0,
         max_bytes: int = MIB,
         stream: bool = False,
+        only_reads: bool = False,
         missing: type[PodmanError] = ContainerNotFound,
     ) -> Any:
         """Send one request to the libpod API and return its answer, read within its limits.
@@ -469,6 +483,7 @@ class UserPodman:
             seconds: limit for the whole call; None for a stream that the caller ends.
             max_bytes: limit for all that is read.
             stream: leave the body to be read by the caller, see :meth:`streaming`.
+            only_reads: of a POST, whether :meth:`cancel` may end it.
             missing: the error that a status of 404 stands for.
 
         Raises:
@@ -479,7 +494,7 @@ class UserPodman:
         if self._cancelled:
             raise ServiceError(f"Given up before: {operation}.")
         began = time.monotonic()
-        self._reading = stream or method == "GET"
+        self._reading = stream or only_reads or method == "GET"
         try:
             with self._adapter.allowing(Allowance(seconds, max_bytes)):
                 answer = self.raw.api._request(  # noqa: SLF001, its verbs differ in parameters
@@ -502,7 +517,10 @@ class UserPodman:
         if answer.status_code in _OK or answer.status_code == _NOT_MODIFIED:
             return answer
         kind = missing if answer.status_code == _NOT_FOUND else PodmanError
-        said = answers.error_message(answer.content)
+        try:
+            said = answers.error_message(answer.content)
+        except requests.RequestException as error:  # of a stream it has not been read yet
+            raise _unsound(operation, error) from error
         raise kind(
             f"Podman could not {operation}: {said}",
             operation=operation,
@@ -522,7 +540,7 @@ class UserPodman:
         answer = self.request(operation, method, path, stream=True, **options)
         try:
             yield answer
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise _unsound(operation, error) from error
         finally:
             answer.close()
@@ -537,6 +555,16 @@ class UserPodman:
             f"Try again; if it stays so, run 'podman info' as {self.account.name}.",
             socket=str(self.account.socket_path),
         )
+
+
+def _segment(container: str) -> str:
+    """Return a name or id that is one segment of a path; what is neither names no container."""
+    if not _NAME.fullmatch(container):
+        raise ContainerNotFound(
+            f"{container!r} is neither name nor id of a container.",
+            operation=f"find container {container!r}",
+        )
+    return container
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

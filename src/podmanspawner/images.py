@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 from urllib.parse import quote
@@ -170,12 +171,15 @@ class Images:
         user, _, group = image.user.partition(":")
         if not user:
             return 0, 0
-        if user.isdigit() and (group.isdigit() or user == "0"):
-            return int(user), int(group or 0)
+        number, group_number = _number(user), _number(group)
+        if number is not None and (group_number is not None or number == 0):
+            return number, group_number or 0
         tables = self._tables(image)
         uid, gid = _look_up(tables["passwd"], user, image)
-        if group:
-            gid = int(group) if group.isdigit() else _look_up(tables["group"], group, image)[0]
+        if group_number is not None:
+            gid = group_number
+        elif group:
+            gid = _look_up(tables["group"], group, image)[0]
         return uid, gid
 
     def _tables(self, image: Image) -> dict[str, str]:
@@ -198,20 +202,36 @@ class Images:
                 params={"path": path},
                 max_bytes=_PASSWD_BYTES,
             )
-            with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
-                member = archive.next()
-                file = archive.extractfile(member) if member else None
-                return file.read().decode(errors="replace") if file else ""
         except PodmanError:  # the image has no such file
             return ""
-        except tarfile.TarError as error:
-            raise UntrustedServiceError(
-                f"{operation}: no tar archive came.", reason="protocol"
-            ) from error
+        return _first_file(answer.content, operation)
 
 
 def _quoted(reference: str) -> str:
     return quote(reference, safe="/:@")
+
+
+def _first_file(content: bytes, operation: str) -> str:
+    """Return the start of the first file of a tar archive, which may be made to do harm.
+
+    Plain tar, a plain file and so many bytes only: a hole or a compressed one costs nothing to
+    send, and a terabyte to read.
+    """
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+            member = archive.next()
+            if member is None or not member.isreg():
+                return ""
+            file = archive.extractfile(member)
+            return file.read(_PASSWD_BYTES).decode(errors="replace") if file else ""
+    except (tarfile.TarError, ValueError, OverflowError, OSError) as error:
+        raise UntrustedServiceError(
+            f"{operation}: no sound tar archive came.", reason="protocol"
+        ) from error
+
+
+def _number(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[0-9]{1,10}", text) else None
 
 
 def _pull_line(line: bytes, operation: str, progress: Callable[[str], None] | None) -> str | None:
@@ -239,10 +259,12 @@ def _look_up(table: str, name: str, image: Image) -> tuple[int, int]:
     """
     for line in table.splitlines():
         fields = line.split(":")
-        if len(fields) > 3 and name in (fields[0], fields[2]) and fields[2].isdigit():  # noqa: PLR2004
-            return int(fields[2]), int(fields[3]) if fields[3].isdigit() else 0
-    if name.isdigit():
-        return int(name), 0
+        if len(fields) <= 3 or name not in (fields[0], fields[2]):  # noqa: PLR2004
+            continue
+        if (number := _number(fields[2])) is not None:
+            return number, _number(fields[3]) or 0
+    if (number := _number(name)) is not None:
+        return number, 0
     raise SpecError(
         "user_mapping",
         f"the image {image.id[:12]} runs as {name!r}, whom its /etc/passwd does not have. Give "

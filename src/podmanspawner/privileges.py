@@ -146,9 +146,13 @@ def _start(
             complaint = _read(status, seconds=_STATUS_SECONDS, max_bytes=_STATUS_BYTES)
         except ServiceError:
             _kill_group(process)
+            if process.stdout:
+                process.stdout.close()
             raise
     if complaint:
         process.wait()
+        if process.stdout:
+            process.stdout.close()
         raise _not_started(account, program, complaint.decode(errors="replace"))
     return process
 

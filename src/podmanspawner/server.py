@@ -15,7 +15,7 @@ from .builder import (
     build,
     hub_url_inside,
 )
-from .errors import ContainerNotFound, PodmanError, PortTaken, UntrustedServiceError
+from .errors import ContainerNotFound, PodmanError, PortTaken, SpecError, UntrustedServiceError
 from .names import ServerName
 from .spec import FINGERPRINT_LABEL
 
@@ -239,7 +239,14 @@ def listening(podman: UserPodman, container: str, host: str, port: int) -> bool:
     """
     found = podman.inspect(container)
     if not found.state.running:
-        raise ServerEnded(found, podman.logs(container, tail=LOG_LINES).strip())
+        last_lines = podman.logs(container, tail=LOG_LINES).strip()
+        if "failed to exec pid1" in last_lines:  # the init process's words
+            raise SpecError(
+                "cmd",
+                f"the image has no program {found.command[0]!r}. Set cmd to one that it has. "
+                f"({last_lines})",
+            )
+        raise ServerEnded(found, last_lines)
     uids = ports.listener_uids(host, port)
     foreign = [uid for uid in uids if not podman.account.owns(uid)]
     if foreign:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import getpass
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -11,6 +13,7 @@ from urllib.parse import urlsplit
 from jupyterhub import orm
 from jupyterhub.spawner import Spawner
 from tornado import web
+from traitlets.config import Application
 
 from . import names, ports, server
 from .account import Account
@@ -354,3 +357,27 @@ def _for_the_page(error: PodmanSpawnerError) -> web.HTTPError:
     shown = web.HTTPError(500, "%s", text)
     shown.jupyterhub_message = text  # type: ignore[attr-defined]  # the Hub looks for it
     return shown
+
+
+def _warn_without_root() -> None:
+    """Say at the Hub's start, not at a user's first visit, whom it cannot serve."""
+    if not Application.initialized():
+        return
+    application = Application.instance()
+    template = PodmanSpawner.account_template.default_value
+    for section in ("Spawner", "PodmanSpawner"):
+        template = application.config[section].get("account_template", template)
+    own = getpass.getuser()
+    if template != own:
+        application.log.warning(
+            "This Hub runs as %s, not as root: it can start servers in the account %s only, and "
+            "account_template is %r. Run the Hub as root, or set c.PodmanSpawner.account_template "
+            "= %r to serve all its users in that account.",
+            *(own, own, template, own),
+        )
+
+
+if os.geteuid() != 0:
+    with contextlib.suppress(RuntimeError):  # no event loop: no Hub is starting
+        # the Hub imports its spawner while it reads its configuration: look when it has
+        asyncio.get_running_loop().call_soon(_warn_without_root)

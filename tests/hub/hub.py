@@ -186,17 +186,28 @@ class Hub:
         self.api("DELETE", self.path(user, name)).raise_for_status()
         self.until(lambda: not self.server(user, name), seconds)
 
+    def login(self, username: str, password: str) -> requests.Session:
+        """Log in as a person does, by the form of the login page."""
+        browser = requests.Session()
+        page = browser.get(f"{self.url}/hub/login", timeout=10)
+        fields = {"username": username, "password": password, "_xsrf": browser.cookies["_xsrf"]}
+        page = browser.post(
+            f"{self.url}/hub/login", data=fields, timeout=30, allow_redirects=False
+        )
+        assert page.status_code == 302, page.text
+        return browser
+
     def tail(self, count: int = 6000) -> str:
         return self.log.read_text()[-count:]
 
     def notebook(self, user: str, name: str = "") -> Notebook:
-        return Notebook(self, urljoin(self.url, f"/user/{user}/" + (f"{name}/" if name else "")))
+        return Notebook(urljoin(self.url, f"/user/{user}/" + (f"{name}/" if name else "")))
 
 
 class Notebook:
     """A user's server, reached through the proxy."""
 
-    def __init__(self, hub: Hub, url: str) -> None:
+    def __init__(self, url: str) -> None:
         self.url = url
         self.headers = {"Authorization": f"token {TOKEN}"}
 
@@ -247,5 +258,6 @@ class Notebook:
                 printed += message["content"]["text"]
             elif message["msg_type"] == "error":
                 raise AssertionError(message["content"])
-            elif message["msg_type"] == "execute_reply":
+            elif message["content"].get("execution_state") == "idle":
+                # what was printed comes before this, the reply may come before both
                 return printed

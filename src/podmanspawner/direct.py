@@ -1,0 +1,205 @@
+"""A listening socket of the account that the Hub holds, and the service behind it.
+
+What systemd does for a ``podman.socket``, where there is no systemd: the account's own process
+listens, and ``podman system service`` is started on that socket whenever a connection waits, be
+it the Hub's or the account's own. The service ends itself when idle.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import select
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from . import privileges
+from .account import make_runtime_dir
+from .errors import PodmanSpawnerError, ServiceError
+from .sockets import connect_pinned, open_socket_path
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Mapping
+
+    from .account import Account
+
+log = logging.getLogger(__name__)
+
+_LOG_NAME = "podmanspawner.log"
+_CRASHES = 3
+_CRASH_WINDOW = 10.0
+
+
+class DirectService:
+    """The service of one account, started by this process when there is work for it."""
+
+    def __init__(self, account: Account, idle_seconds: int, env: Mapping[str, str]) -> None:
+        """Remember what to start; see :class:`podmanspawner.activation.PodmanService`."""
+        self._account = account
+        self._program = ["podman", "system", "service", f"--time={idle_seconds}"]
+        self._env = dict(env)
+        self._listener: socket.socket | None = None
+        self._path_descriptor = -1
+        self._lock = threading.RLock()
+        self._crashes: list[float] = []
+        self.failure: ServiceError | None = None
+        """Why the service ended at once, the last times that it was started, if it did."""
+
+    @property
+    def listening(self) -> bool:
+        """Whether the account's socket is there."""
+        return self._listener is not None
+
+    def connect(self) -> socket.socket:
+        """Return a connection; it waits in the socket's queue until a service takes it."""
+        with self._lock:
+            if self._listener is None:
+                self._listen_and_start()
+            return connect_pinned(self._account, self._path_descriptor)
+
+    def close(self) -> None:
+        """Let go of the socket; a service that runs ends itself when idle."""
+        with self._lock:
+            if self._listener is not None:
+                _watcher.forget(self._listener)
+                self._listener.close()
+                os.close(self._path_descriptor)
+                self._listener = None
+
+    def _listen_and_start(self) -> None:
+        _ensure_runtime_dir(self._account)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._start(listener, bind_to=str(self._account.socket_path))
+            self._path_descriptor = open_socket_path(self._account)
+        except BaseException:
+            listener.close()
+            raise
+        self._listener = listener
+
+    def _start(self, listener: socket.socket, *, bind_to: str = "") -> None:
+        """Start the service on the socket, and a thread that sees it end."""
+        process = privileges.serve(
+            self._account,
+            self._program,
+            listener,
+            bind_to=bind_to,
+            log_path=str(self._account.socket_path.with_name(_LOG_NAME)),
+            extra_environment=self._env,
+        )
+        _in_background(lambda: self._see_end(process, listener))
+
+    def _see_end(self, process: subprocess.Popen[bytes], listener: socket.socket) -> None:
+        """Wait for the service's end; from then on a connection wakes it again."""
+        code = process.wait()
+        with self._lock:
+            self.failure = None
+            if self._crashes_again(code):
+                self.failure = self._explain(code)
+                log.warning("%s", self.failure)
+                _refuse_waiting(listener)
+            if self._listener is listener:
+                _watcher.when_readable(listener, lambda: self._wake(listener))
+
+    def _wake(self, listener: socket.socket) -> None:
+        with self._lock:
+            if self._listener is not listener:  # closed meanwhile
+                return
+            try:
+                self._start(listener)
+            except PodmanSpawnerError as problem:  # such as a runtime directory that was wiped
+                self.failure = problem if isinstance(problem, ServiceError) else None
+                log.warning("%s", problem)
+                _refuse_waiting(listener)
+                self.close()
+
+    def _crashes_again(self, code: int) -> bool:
+        """Whether it crashed as often, in so short a time, that another start is no help."""
+        now = time.monotonic()
+        if code != 0:  # 0 is how it ends when idle
+            self._crashes = [*(at for at in self._crashes if at > now - _CRASH_WINDOW), now]
+        return len(self._crashes) >= _CRASHES
+
+    def _explain(self, code: int) -> ServiceError:
+        path = self._account.socket_path
+        try:
+            output = privileges.run(
+                self._account, ["tail", "-c", "2000", str(path.with_name(_LOG_NAME))]
+            )
+        except PodmanSpawnerError as problem:
+            output = str(problem)
+        return ServiceError(
+            f"'podman system service' of {self._account.name} ended with code {code} as soon as "
+            f"it was started. It said: {output.strip() or 'nothing'}. Run 'podman info' as "
+            f"{self._account.name} to see the same and mend it.",
+            socket=str(path),
+            stderr=output,
+        )
+
+
+def _ensure_runtime_dir(account: Account) -> None:
+    try:
+        os.close(account.open_runtime_dir())
+    except FileNotFoundError:
+        make_runtime_dir(account)
+        os.close(account.open_runtime_dir())
+
+
+def _refuse_waiting(listener: socket.socket) -> None:
+    """Close every connection that waits, so that nobody waits for a service that cannot start."""
+    listener.setblocking(False)
+    try:
+        while True:
+            listener.accept()[0].close()
+    except OSError as end:
+        if end.errno not in (errno.EAGAIN, errno.EBADF):
+            raise
+    finally:
+        if listener.fileno() >= 0:
+            listener.setblocking(True)
+
+
+class _Watcher:
+    """Waits, in one thread for all accounts, until somebody connects to a sleeping service."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._callbacks: dict[int, Callable[[], None]] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def when_readable(self, listener: socket.socket, callback: Callable[[], None]) -> None:
+        """Call back, once, in a thread of its own: what it does for one user delays no other."""
+        with self._lock:
+            self._callbacks[listener.fileno()] = callback
+            self._epoll.register(listener, select.EPOLLIN | select.EPOLLONESHOT)
+            if self._thread is None:
+                self._thread = _in_background(self._run)
+
+    def forget(self, listener: socket.socket) -> None:
+        """Call nobody back, because the socket is about to be closed."""
+        with self._lock:
+            if self._callbacks.pop(listener.fileno(), None):
+                self._epoll.unregister(listener)
+
+    def _run(self) -> None:
+        while True:
+            for descriptor, _ in self._epoll.poll():
+                with self._lock:
+                    callback = self._callbacks.pop(descriptor, None)
+                    if callback:
+                        self._epoll.unregister(descriptor)
+                        _in_background(callback)
+
+
+_watcher = _Watcher()
+
+
+def _in_background(work: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=work, name="podmanspawner-activation", daemon=True)
+    thread.start()
+    return thread

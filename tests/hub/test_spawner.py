@@ -1,0 +1,291 @@
+"""The spawner's verbs against the real engine, in an event loop that runs nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+from lone import lone_spawner
+from tornado import web
+
+from accounts import TINY_JOVYAN, real_account
+from hub import free_port
+from podmanspawner import PortTaken, UserPodman, server
+
+
+@pytest.fixture(scope="module")
+def user(ada):
+    ada.load(TINY_JOVYAN)
+    return ada
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_over(user):
+    yield
+    left = user.containers()
+    if left:
+        user.podman("rm", "-f", *left)
+    assert left == []
+
+
+@contextmanager
+def measured_loop():
+    """Measure how long the event loop is held at a time, in milliseconds."""
+    held = []
+
+    async def watch():
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.001)
+            held.append(1000 * (time.perf_counter() - before) - 1)
+
+    task = asyncio.get_running_loop().create_task(watch())
+    yield held
+    task.cancel()
+
+
+async def test_nothing_holds_the_event_loop(user):
+    spawner = lone_spawner(user.name)
+    await spawner.start()  # what is done once in a process, such as imports
+    await spawner.stop()
+    with measured_loop() as held:
+        for _ in range(20):
+            await spawner.start()
+            assert await spawner.poll() is None
+            await spawner.stop()
+            assert await spawner.poll() == 0
+    print(f"event loop held: worst {max(held):.1f} ms in {len(held)} samples")
+    assert max(held) < 20
+
+
+async def test_start_tells_its_stages(user):
+    spawner = lone_spawner(user.name)
+    starting = asyncio.ensure_future(spawner.start())
+    await asyncio.sleep(0)
+    stages = [stage async for stage in spawner.progress()]
+    url = await starting
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
+    assert [stage["progress"] for stage in stages] == [10, 20, 50, 70, 80]
+    assert user.name in stages[0]["message"]
+    await spawner.stop()
+
+
+async def test_a_new_spawner_finds_the_server_by_its_state(user):
+    first = lone_spawner(user.name)
+    await first.start()
+    second = lone_spawner(user.name)
+    assert await second.poll() == 0
+    second.load_state(first.get_state())
+    assert await second.poll() is None
+    await second.stop()
+    assert await first.poll() == 1
+
+
+async def test_stop_finds_a_server_without_any_state(user):
+    await lone_spawner(user.name).start()
+    await lone_spawner(user.name).stop()
+    assert user.containers() == []
+
+
+async def test_the_next_start_replaces_a_server_that_nobody_remembers(user):
+    await lone_spawner(user.name).start()
+    old = user.podman("ps", "-q").split()
+    spawner = lone_spawner(user.name)
+    await spawner.start()
+    assert len(user.podman("ps", "-q").split()) == 1
+    assert user.podman("ps", "-q").split() != old
+    await spawner.stop()
+
+
+async def test_a_server_that_dies_later_is_told_and_removed(user):
+    spawner = lone_spawner(user.name, cmd=["sh", "-c", "httpd -p 8888; sleep 1; echo end; exit 5"])
+    await spawner.start()
+    await asyncio.sleep(1.5)
+    assert await spawner.poll() == 5
+    assert user.containers() == []
+
+
+async def test_a_taken_port_is_tried_again(user):
+    taken, free = free_port(), free_port()
+    blocker = subprocess.Popen(["busybox", "nc", "-l", "-p", str(taken)])
+    offers = [taken, free]
+    try:
+        await asyncio.sleep(0.2)
+        with UserPodman.for_user(user.name) as podman:
+            launch = partial(server.launch, podman, lone_spawner(user.name)._settings())
+            started = launch(pick_port=lambda _host: offers.pop(0))
+            assert started.port == free
+            podman.remove(started.id)
+            with pytest.raises(PortTaken, match="try again"):
+                launch(pick_port=lambda _host: taken)
+            podman.remove(lone_spawner(user.name)._container_name)
+    finally:
+        blocker.kill()
+        blocker.wait()
+
+
+async def test_a_container_of_the_users_own_is_never_touched(user):
+    spawner = lone_spawner(user.name)
+    user.podman("create", "--name", spawner._container_name, TINY_JOVYAN)
+    with pytest.raises(web.HTTPError, match="does not belong to this server"):
+        await spawner.start()
+    assert user.containers() == [spawner._container_name]
+    user.podman("rm", spawner._container_name)
+
+
+async def test_a_port_of_somebody_else_is_no_url(user, bob):
+    """With the host's network the server binds the port itself: another account was faster."""
+    port = free_port()
+    listen = ["python3", "-m", "http.server", "-b", "127.0.0.1", str(port)]
+    squatter = subprocess.Popen(listen, user=bob.account.uid, cwd="/", stderr=subprocess.DEVNULL)
+    try:
+        await asyncio.sleep(1)
+        spawner = lone_spawner(user.name, network="host", port=port, cmd=["sleep", "100"])
+        with pytest.raises(web.HTTPError, match=f"listened on by uid {bob.account.uid}"):
+            await spawner.start()
+    finally:
+        squatter.kill()
+        squatter.wait()
+    assert user.containers() == []
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.1, 0.2, 0.4, 2])
+async def test_a_cancelled_start_leaves_nothing(user, seconds):
+    spawner = lone_spawner(user.name, cmd=["sleep", "100"])
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(spawner.start(), seconds)
+    assert user.containers() == []
+    assert await spawner.poll() == 0
+
+
+async def test_nothing_waits_for_an_engine_that_hangs(user):
+    """A service that accepts and never answers holds up its own account only."""
+    await lone_spawner(user.name).stop()
+    (service,) = user.processes("system service")[-1:]
+    os.kill(service, 19)
+    try:
+        polling = lone_spawner(user.name)
+        polling.container_id = "0" * 64
+        with measured_loop() as held, pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(polling.poll())), 1)
+        assert max(held) < 20
+    finally:
+        os.kill(service, 18)
+
+
+# bad input: whom to serve
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("no-such-account", "Create it"),
+        ("root", "is root"),
+        ("daemon", "system account"),
+        ("nobody", "nobody|system account"),
+        ("..", "no Unix account"),
+        ("0", "no Unix account"),
+    ],
+)
+async def test_an_account_that_is_not_served(user, name, remedy):
+    with pytest.raises(web.HTTPError, match=remedy):
+        await lone_spawner(name).start()
+
+
+async def test_an_account_without_subordinate_ids(user):
+    with real_account(subordinate_ids=False) as bare:
+        with pytest.raises(web.HTTPError, match="usermod --add-subuids"):
+            await lone_spawner(bare.name).start()
+        assert not Path(f"/run/user/{subprocess.getoutput(f'id -u {bare.name}')}").exists()
+
+
+async def test_a_runtime_directory_of_somebody_else(user, fresh):
+    runtime = fresh.account.runtime_dir
+    os.chown(runtime, 0, 0)
+    with pytest.raises(web.HTTPError, match="belongs to uid 0 with mode 0700.*Remove it as root"):
+        await lone_spawner(fresh.name).start()
+    assert os.listdir(runtime) == []
+
+
+# bad input: what to run
+
+
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        (
+            {"image": "localhost/no-such-image:1"},
+            "no image localhost/no-such-image:1.*pull_policy",
+        ),
+        ({"cmd": ["sh", "-c", "echo last words; exit 3"]}, r"exit code 3.*\n.*last words"),
+        ({"cmd": ["no-such-command"]}, "cmd: the image has no program 'no-such-command'"),
+        (
+            {"cmd": ["no-such-command"], "init": False},
+            "cmd: the image has no program 'no-such-command'",
+        ),
+        ({"volumes": {"/no/such/source": "/data"}}, "volumes.*/no/such/source.*Create it"),
+        ({"volumes": {"/tmp": "data"}}, "volumes.*'data'"),
+        ({"volumes": {"/tmp/{nobody}": "/data"}}, "volumes.*unknown field.*known:"),
+        ({"read_only_volumes": {"relative": "/data"}}, "read_only_volumes|volumes"),
+        ({"mem_limit": -1}, "mem_limit"),
+        ({"cpu_limit": -1}, "cpu_limit"),
+        ({"environment": {"A=B": "1"}}, "environment"),
+        ({"working_dir": "relative"}, "working_dir"),
+        ({"host_ip": "localhost"}, "host_ip"),
+        ({"name_template": "{username}-{servername}"}, "name_template"),
+        ({"account_template": "{user}"}, "account_template.*known: {username}"),
+        ({"image": ""}, "image"),
+        ({"extra_labels": {"": "x"}}, "extra_labels|labels"),
+    ],
+)
+async def test_a_bad_value_names_its_option(user, options, remedy):
+    with pytest.raises(web.HTTPError) as failure:
+        await lone_spawner(user.name, **options).start()
+    shown = failure.value.jupyterhub_message
+    assert re.search(remedy, shown, re.DOTALL), shown
+    assert user.containers() == []
+
+
+async def test_a_fixed_port_that_is_taken(user):
+    port = free_port()
+    with closing(socket.create_server(("127.0.0.1", port))):
+        spawner = lone_spawner(user.name, network="private", host_ip="127.0.0.1", port=port)
+        with pytest.raises(web.HTTPError) as failure:
+            await spawner.start()
+    assert "port" in failure.value.jupyterhub_message
+    assert user.containers() == []
+
+
+async def test_podman_that_is_not_installed(fresh, tmp_path):
+    """In a mount namespace of its own, whose /usr/bin lacks it."""
+    without_podman = f"""
+mount -t tmpfs tmpfs {tmp_path} && mkdir {tmp_path}/upper {tmp_path}/work &&
+mount -t overlay overlay -o lowerdir=/usr/bin,upperdir={tmp_path}/upper,workdir={tmp_path}/work \
+    /usr/bin && rm /usr/bin/podman && exec "$@"
+"""
+    start = f"""
+import asyncio, sys
+sys.path[:0] = {sys.path!r}
+from lone import lone_spawner
+try:
+    asyncio.run(lone_spawner({fresh.name!r}, activation="direct").start())
+except Exception as error:
+    print(error.jupyterhub_message)
+"""
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", without_podman, "sh", sys.executable, "-c", start],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "podman could not be started" in done.stdout, done
+    assert "apt-get install podman" in done.stdout
