@@ -18,6 +18,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Literal, get_args
 
+from . import privileges
 from .direct import DirectService
 from .errors import PodmanSpawnerError, ServiceError, UntrustedServiceError
 from .sockets import connect_pinned, open_socket_path
@@ -71,10 +72,12 @@ class PodmanService:
         """Return a connected socket whose peer is the account; wake the service if it sleeps.
 
         Raises:
-            AccountError: the runtime directory is not the account's own.
+            AccountError: the runtime directory is not the account's own, or this process is
+                neither root nor the account.
             ServiceError: nothing answers and nothing could be started.
             UntrustedServiceError: the peer, or the owner of the path, is somebody else.
         """
+        privileges.demand_may_become(self.account)
         with self._lock:
             if self._direct.listening:
                 return self._direct.connect()

@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+CREATE_SECONDS = 900.0
+"""The first container with keep-id copies the image to shift its owners: that takes minutes."""
+
 _WAKE_SECONDS = 30.0
 _WAKE_TRIES = 3
 _LOG_BYTES = 64 * KIB
@@ -168,7 +171,9 @@ class UserPodman:
         operation = f"create container {spec.name}"
         body = json.dumps(spec.to_json())
         try:
-            made = self.request_json(operation, "POST", "containers/create", data=body)
+            made = self.request_json(
+                operation, "POST", "containers/create", data=body, seconds=CREATE_SECONDS
+            )
         except PodmanError as error:
             self._explain_create(error, spec)
             raise

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from . import privileges
 from .account import make_runtime_dir
+from .answers import plain
 from .errors import PodmanSpawnerError, ServiceError
 from .sockets import connect_pinned, open_socket_path
 
@@ -97,13 +98,14 @@ class DirectService:
         """Wait for the service's end; from then on a connection wakes it again."""
         code = process.wait()
         with self._lock:
+            if self._listener is not listener:  # closed meanwhile
+                return
             self.failure = None
             if self._crashes_again(code):
                 self.failure = self._explain(code)
                 log.warning("%s", self.failure)
                 _refuse_waiting(listener)
-            if self._listener is listener:
-                _watcher.when_readable(listener, lambda: self._wake(listener))
+            _watcher.when_readable(listener, lambda: self._wake(listener))
 
     def _wake(self, listener: socket.socket) -> None:
         with self._lock:
@@ -134,7 +136,7 @@ class DirectService:
             output = str(problem)
         return ServiceError(
             f"'podman system service' of {self._account.name} ended with code {code} as soon as "
-            f"it was started. It said: {output.strip() or 'nothing'}. Run 'podman info' as "
+            f"it was started. It said: {plain(output).strip() or 'nothing'}. Run 'podman info' as "
             f"{self._account.name} to see the same and mend it.",
             socket=str(path),
             stderr=output,

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from .answers import plain
 from .errors import AccountError, ServiceError
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _start(
         process.wait()
         if process.stdout:
             process.stdout.close()
-        raise _not_started(account, program, complaint.decode(errors="replace"))
+        raise _not_started(account, program, plain(complaint.decode(errors="replace")))
     return process
 
 

@@ -243,7 +243,7 @@ def listening(podman: UserPodman, container: str, host: str, port: int) -> bool:
         if "failed to exec pid1" in last_lines:  # the init process's words
             raise SpecError(
                 "cmd",
-                f"the image has no program {found.command[0]!r}. Set cmd to one that it has. "
+                f"the image has no program {found.command[:1]}. Set cmd to one that it has. "
                 f"({last_lines})",
             )
         raise ServerEnded(found, last_lines)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import getpass
+import itertools
+import logging
 import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
 
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104, recognised, not bound
 _LOOPBACK = ("127.0.0.1", "localhost")
-_LOOK_SECONDS = 0.1
+_TRY_SECONDS = 0.1
+_TRIES_A_LOOK = 5
 _ANSWER_SECONDS = 1.0
 _POLL_TRIES = 3
 _UNKNOWN_EXIT = 1
@@ -53,6 +56,11 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         """Return the options of ``traits`` too: to an administrator they are this class's."""
         traits = cls.class_traits(**metadata).items()
         return {name: trait for name, trait in traits if getattr(Spawner, name, None) is not trait}
+
+    def __init__(self, **options: Any) -> None:
+        """Let the library's own messages appear in the Hub's log."""
+        super().__init__(**options)
+        logging.getLogger(__package__).parent = self.log
 
     # state: the least that finds the server again after a restart of the Hub
 
@@ -146,6 +154,21 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         )
         self.container_id = ""
 
+    async def delete_forever(self) -> None:
+        """Remove a container that was kept, because its user or server is deleted."""
+        if not self.remove:
+            await self._with_podman(self._remove_kept)
+
+    async def rename(self, old_name: str, new_name: str) -> None:
+        """Remove a container that was kept under the old name: its labels cannot be changed.
+
+        Args:
+            old_name: the server's name now.
+            new_name: its name from now on.
+        """
+        self.log.info("Server %r of %s becomes %r", old_name, self.user.name, new_name)
+        await self.delete_forever()
+
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """Yield the stages of the start as they come."""
         told = 0
@@ -209,7 +232,7 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             image=self.image,
             server=self._server_name,
             environment=environment,
-            cmd=tuple(self.cmd),
+            cmd=tuple(self.cmd) if self.cmd else None,
             args=tuple(self.get_args()),
             prefix=self.prefix,
             name_template=self.name_template,
@@ -258,15 +281,19 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             self.api_token = token
 
     async def _answers(self, started: server.Started) -> None:
-        """Return once the server answers at its port, which is proved to be the account's."""
+        """Return once the server answers at its port, which is proved to be the account's.
+
+        The engine is asked now and then whether the server still runs, not at every try.
+        """
         look = partial(
             server.listening, container=started.id, host=self._reach_ip, port=started.port
         )
-        while not (  # noqa: ASYNC110, there is nobody who would tell
-            await self._with_podman(look)
-            and await _speaks_http(self._reach_ip, started.port, self.server.base_url)
-        ):
-            await asyncio.sleep(_LOOK_SECONDS)
+        for attempt in itertools.count():
+            answered = await _speaks_http(self._reach_ip, started.port, self.server.base_url)
+            asked = answered or attempt % _TRIES_A_LOOK == 0
+            if asked and await self._with_podman(look) and answered:
+                return
+            await asyncio.sleep(_TRY_SECONDS)
 
     def _state(self, podman: UserPodman) -> int | None:
         """Ask the engine; bury what has died, since the Hub will not."""
@@ -301,6 +328,10 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         if found.state.running:
             podman.stop(found.id, seconds=seconds)
         if self.remove:
+            podman.remove(found.id)
+
+    def _remove_kept(self, podman: UserPodman) -> None:
+        if found := server.find(podman, self._server_name, self._container_name):
             podman.remove(found.id)
 
     async def _discard(self) -> None:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from hub import Hub
 
 from accounts import SINGLEUSER, TINY_JOVYAN, archive
+from hub import Hub
 
 
 @pytest.fixture(scope="session", autouse=True)

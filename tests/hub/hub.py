@@ -145,14 +145,16 @@ class Hub:
     def path(self, user: str, name: str = "") -> str:
         return f"users/{user}/servers/{name}" if name else f"users/{user}/server"
 
-    def request_start(self, user: str, name: str = "") -> None:
+    def request_start(self, user: str, name: str = "", options: dict | None = None) -> None:
         if self.api("GET", f"users/{user}").status_code == 404:
             self.api("POST", f"users/{user}").raise_for_status()
-        self.api("POST", self.path(user, name)).raise_for_status()
+        self.api("POST", self.path(user, name), json=options).raise_for_status()
 
-    def begin(self, user: str, name: str = "", seconds: float = 120) -> dict:
+    def begin(
+        self, user: str, name: str = "", seconds: float = 120, options: dict | None = None
+    ) -> dict:
         """Start a server and return what the Hub says of it, once it is ready."""
-        self.request_start(user, name)
+        self.request_start(user, name, options)
 
         def ready():
             server = self.server(user, name)

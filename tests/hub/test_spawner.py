@@ -289,3 +289,23 @@ except Exception as error:
     )
     assert "podman could not be started" in done.stdout, done
     assert "apt-get install podman" in done.stdout
+
+
+async def test_a_kept_container_goes_with_its_server(user):
+    spawner = lone_spawner(user.name, remove=False)
+    await spawner.start()
+    await spawner.stop()
+    assert user.containers() == [spawner._container_name]
+    await spawner.delete_forever()
+    assert user.containers() == []
+
+
+@pytest.mark.parametrize("remove", [True, False])
+async def test_the_hub_is_told_whether_a_server_resumes(user, remove):
+    assert lone_spawner(user.name, remove=remove).will_resume is not remove
+
+
+async def test_the_images_own_command(user):
+    spawner = lone_spawner(user.name, cmd=None)
+    with pytest.raises(web.HTTPError, match="ended while it was starting"):
+        await spawner.start()  # the image's own is a shell, which ends at once

@@ -1,0 +1,47 @@
+SHELL := /bin/bash
+PYTHON ?= python3
+export PYTHON
+PYTEST_ARGS ?=
+
+# Each recipe's own shell knows the cache, the images and the tools.
+with_env := . .ci/env &&
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-clean test test-unit test-podman test-hub lint setup-test setup-unit setup-lint clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+demo: ## a Hub on http://127.0.0.1:8000 with servers in rootless Podman; Ctrl-C ends it
+	@examples/demo/run
+
+demo-clean: ## remove what the demo made: its accounts and their containers, its data
+	@examples/demo/clean
+
+test: setup-test lint ## set-up, lint and all tests
+	@$(with_env) pytest $(PYTEST_ARGS)
+
+test-unit: setup-unit ## tests that need no Podman
+	@$(with_env) pytest tests/unit $(PYTEST_ARGS)
+
+test-podman: setup-test ## tests against the real engine
+	@$(with_env) pytest tests/podman $(PYTEST_ARGS)
+
+test-hub: setup-test ## tests of a real Hub from end to end
+	@$(with_env) pytest tests/hub $(PYTEST_ARGS)
+
+lint: setup-lint ## ruff and mypy
+	@$(with_env) ruff check && ruff format --check && mypy
+
+setup-test:
+	@.ci/setup test lint
+
+setup-unit:
+	@.ci/setup unit
+
+setup-lint:
+	@.ci/setup lint
+
+clean: ## remove what was built in this checkout
+	rm -rf .venv dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

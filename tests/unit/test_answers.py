@@ -1,0 +1,408 @@
+"""What a service may answer: read into types, or refused with one kind of error."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import tarfile
+from contextlib import suppress
+
+import pytest
+from fake_service import FakeService, http, http_json
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podmanspawner import Container, ContainerState, Event, Image, SpecError, UntrustedServiceError
+from podmanspawner import answers as a
+
+ID = "0123456789ab" * 4
+STATE = {"Status": "exited", "Running": False, "ExitCode": 3, "Pid": 0, "Error": ""}
+CONTAINER = {
+    "Id": ID,
+    "Name": "/jupyter-8081--ada",
+    "Image": f"sha256:{ID}",
+    "Config": {"Labels": {"x": "y"}, "Env": ["A=1", "B=2=3", "C"], "Cmd": ["sh", "-c", ""]},
+    "State": STATE,
+}
+IMAGE = {
+    "Id": ID,
+    "User": "jovyan",
+    "Config": {
+        "WorkingDir": "/home/jovyan",
+        "Env": ["HOME=/home/jovyan"],
+        "Cmd": ["sh"],
+        "Entrypoint": "tini --",
+        "Labels": None,
+    },
+}
+EVENT = {
+    "Action": "died",
+    "Actor": {"ID": ID, "Attributes": {"name": "a", "containerExitCode": "137"}},
+    "time": 1700000000,
+}
+
+
+def parse_event(value, where):
+    return Event.parse(json.dumps(value).encode(), where)
+
+
+PARSERS = [
+    pytest.param(Container.parse, CONTAINER, id="container"),
+    pytest.param(Image.parse, IMAGE, id="image"),
+    pytest.param(parse_event, EVENT, id="event"),
+    pytest.param(ContainerState.parse, STATE, id="state"),
+]
+
+
+def test_container():
+    assert Container.parse(CONTAINER, "") == Container(
+        id=ID,
+        name="jupyter-8081--ada",
+        image_id=ID,
+        labels={"x": "y"},
+        environment={"A": "1", "B": "2=3", "C": ""},
+        command=("sh", "-c", ""),
+        state=ContainerState("exited", False, 3, 0, False, ""),
+    )
+
+
+def test_image():
+    assert Image.parse(IMAGE, "") == Image(
+        id=ID,
+        user="jovyan",
+        working_dir="/home/jovyan",
+        environment={"HOME": "/home/jovyan"},
+        command=("sh",),
+        entrypoint=("tini", "--"),
+        labels={},
+    )
+
+
+def test_event():
+    assert parse_event(EVENT, "") == Event("died", ID, "a", 1700000000, 137)
+
+
+@pytest.mark.parametrize(
+    ("code", "wanted"), [("0", 0), ("-1", -1), ("", None), ("1e9", None), ("9" * 99, None)]
+)
+def test_exit_code_of_an_event(code, wanted):
+    changed = replace(EVENT, ("Actor", "Attributes", "containerExitCode"), code)
+    assert parse_event(changed, "").exit_code == wanted
+
+
+LIES = [None, True, 0, -1, 1.5, 10**40, "", "x", "../../etc", ID + "/..", [], [1], {}, {"a": 1}]
+
+
+def replace(value, path, lie):
+    changed = copy.deepcopy(value)
+    inner = changed
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = lie
+    return changed
+
+
+def paths_of(value, path=()):
+    for key, inner in value.items():
+        yield (*path, key)
+        if isinstance(inner, dict):
+            yield from paths_of(inner, (*path, key))
+
+
+@pytest.mark.parametrize(("parse", "value"), PARSERS)
+def test_a_lie_in_one_field(parse, value):
+    for path in paths_of(value):
+        for lie in LIES:
+            read_or_refuse(parse, replace(value, path, lie))
+
+
+def read_or_refuse(parse, value):
+    """What is read has the right types; what is not raises one kind of error and no other."""
+    try:
+        found = parse(value, "ask")
+    except UntrustedServiceError as error:
+        return error.reason == "protocol" or pytest.fail(error.reason)
+    return assert_types(found)
+
+
+def assert_types(found):
+    for each in (found, getattr(found, "state", found)):
+        for name, value in vars(each).items():
+            wanted = {
+                "exit_code": (int, type(None)),
+                "pid": int,
+                "time": int,
+                "labels": dict,
+                "environment": dict,
+                "state": ContainerState,
+                "running": bool,
+                "oom_killed": bool,
+                "command": tuple,
+                "entrypoint": tuple,
+            }.get(name, str)
+            assert isinstance(value, wanted), (name, value)
+            if name in ("id", "image_id"):
+                assert value.isalnum()
+                assert 12 <= len(value) <= 64
+
+
+@pytest.mark.parametrize(
+    ("parse", "value", "path", "lie"),
+    [
+        (Container.parse, CONTAINER, ("Id",), lie)
+        for lie in (None, 1, "", "abc", ID + "/..", ID.upper(), "é" * 12, "sha256:", "0" * 65)
+    ]
+    + [
+        (Container.parse, CONTAINER, ("Config",), None),
+        (Container.parse, CONTAINER, ("Config", "Labels"), {"a": 1}),
+        (Container.parse, CONTAINER, ("Config", "Env"), {"a": "b"}),
+        (Container.parse, CONTAINER, ("Config", "Env"), ["a", 1]),
+        (Container.parse, CONTAINER, ("State",), None),
+        (Container.parse, CONTAINER, ("State", "ExitCode"), True),
+        (Container.parse, CONTAINER, ("State", "ExitCode"), "0"),
+        (Container.parse, CONTAINER, ("State", "Pid"), 1 << 63),
+        (Container.parse, CONTAINER, ("Name",), None),
+        (Image.parse, IMAGE, ("Config", "Cmd"), 1),
+        (Image.parse, IMAGE, ("Config", "WorkingDir"), ["/"]),
+        (parse_event, EVENT, ("Actor", "Attributes", "name"), 1),
+        (parse_event, EVENT, ("time",), "now"),
+    ],
+)
+def test_refused(parse, value, path, lie):
+    with pytest.raises(UntrustedServiceError, match=r"\(ask\)") as caught:
+        parse(replace(value, path, lie), "ask")
+    assert caught.value.reason == "protocol"
+
+
+@pytest.mark.parametrize("running", [1, "true", None, [], "True"])
+def test_only_true_is_running(running):
+    assert not ContainerState.parse({**STATE, "Running": running}, "").running
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"9" * 10_000,
+        b"nonsense",
+    ],
+)
+def test_no_json(text):
+    with pytest.raises(UntrustedServiceError) as caught:
+        a.parse_json(text, "ask")
+    assert caught.value.reason == "protocol"
+    assert len(str(caught.value)) < 300
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+@pytest.mark.parametrize(("parse", "value"), PARSERS)
+def test_any_json(parse, value, lie):
+    del value
+    read_or_refuse(parse, lie)
+
+
+@given(st.data(), JSON)
+@pytest.mark.parametrize(("parse", "value"), PARSERS)
+def test_any_json_in_any_field(parse, value, data, lie):
+    path = data.draw(st.sampled_from(list(paths_of(value))))
+    read_or_refuse(parse, replace(value, path, lie))
+
+
+@given(st.binary())
+def test_any_bytes(text):
+    a.error_message(text).encode()
+    for parse in (a.parse_json, Event.parse):
+        with suppress(UntrustedServiceError):
+            parse(text, "ask")
+    for read in (a.frames, a.lines):
+        with suppress(UntrustedServiceError):
+            assert sum(map(len, read(io.BufferedReader(io.BytesIO(text))))) <= len(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        (b'{"cause": "c", "message": "no such image", "response": 500}', "no such image"),
+        (b'{"message": ["a"]}', "['a']"),
+        (b'{"cause": "c"}', '{"cause": "c"}'),
+        (b"[]", "[]"),
+        (b"plain text", "plain text"),
+        (b"\xff", "\ufffd"),
+        (b"[" * 100_000, "[" * 2000),
+        (b'{"message": "\\u001b]0;title\\u0007red\\u202e"}', "]0;titlered"),
+        (b'{"message": "a\\ud800b"}', "ab"),
+        (json.dumps({"message": "x" * 10_000}).encode(), "x" * 2000),
+    ],
+)
+def test_error_message(content, wanted):
+    assert a.error_message(content) == wanted
+
+
+@given(st.text(st.characters(), max_size=50))
+def test_plain_text_can_be_shown(text):
+    shown = a.plain(text)
+    shown.encode()
+    assert not any(character in shown for character in "\0\x07\x1b\x7f\x9b\r\u202e\u2066")
+    assert a.plain(shown) == shown
+
+
+def test_plain_text_keeps_its_lines():
+    assert a.plain("one\n\ttwo ü") == "one\n\ttwo ü"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("4.3.1", (4, 3, 1)),
+        ("5.4.2-rhel", (5, 4, 2)),
+        ("5", (5,)),
+        ("", ()),
+        ("v5", ()),
+        ("99999.1", (9999,)),
+        ("1.2.3.4", (1, 2, 3)),
+    ],
+)
+def test_version(text, wanted):
+    assert a.version(text) == wanted
+
+
+@pytest.mark.parametrize(
+    ("message", "wanted"),
+    [
+        ("statfs /srv/data: no such file or directory", "/srv/data"),
+        ("lstat /srv/a b: permission denied", "/srv/a b"),
+        ("no such image", None),
+        ("stat: no such file", None),
+    ],
+)
+def test_missing_path(message, wanted):
+    assert a.missing_path(message) == wanted
+
+
+@pytest.mark.parametrize(
+    ("message", "wanted"),
+    [
+        ('runc: exec: "no-such": executable file not found in $PATH: OCI runtime', "no-such"),
+        ('crun: exec: \\"no-such\\": executable file not found in $PATH', "no-such"),
+        ('exec: "/bin/none": stat /bin/none: no such file or directory', "/bin/none"),
+        ("address already in use", None),
+    ],
+)
+def test_missing_program(message, wanted):
+    assert a.missing_program(message) == wanted
+
+
+def test_a_line_in_pieces():
+    class Slow:
+        pieces = iter([b"on", b"e\ntwo", b"\n", b"\n", b"three", b""])
+
+        def read1(self, _size):
+            return next(self.pieces)
+
+    assert list(a.lines(Slow())) == [b"one", b"two", b"three"]
+
+
+# an image's users, read from the image itself: a tar that its owner made
+
+
+def tar(text=b"", **options):
+    member = tarfile.TarInfo("passwd")
+    member.size = len(text)
+    for name, value in options.items():
+        setattr(member, name, value)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(member, io.BytesIO(text))
+    return buffer.getvalue()
+
+
+def sparse_tar(size=1 << 40):
+    """One hole of a terabyte."""
+    header = bytearray(tar(b"", type=tarfile.GNUTYPE_SPARSE)[:512])
+    header[257:265] = b"ustar  \0"
+    header[386 : 386 + 96] = bytes(96)
+    header[483:495] = tarfile.itn(size, 12, tarfile.GNU_FORMAT)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + bytes(1024)
+
+
+@pytest.fixture
+def user_ids(tmp_path):
+    """Return a function that looks a user up in an image with this passwd."""
+    made = []
+
+    def look_up(user, passwd):
+        archive = f"GET containers/{ID}/archive"
+        taught = {
+            "POST containers/create": http_json({"Id": ID}),
+            archive: passwd,
+            f"DELETE containers/{ID}": http_json([]),
+        }
+        made.append(FakeService(tmp_path, taught))
+        podman = made[-1].podman()
+        image = Image.parse({"Id": ID, "User": user}, "")
+        return podman.images.user_ids(image)
+
+    yield look_up
+    for service in made:
+        assert [request.method for request in service.requests][-1:] in ([], ["DELETE"])
+        service.close()
+
+
+PASSWD = b"root:x:0:0::/root:/bin/sh\njovyan:x:1000:100::/home/jovyan:/bin/sh\nbad:x:\xb2:1::/:\n"
+NO_FILE = http_json({"message": "no such file"}, "404 Not Found")
+
+
+@pytest.mark.parametrize(
+    ("user", "answer", "wanted"),
+    [
+        ("", NO_FILE, (0, 0)),
+        ("0", NO_FILE, (0, 0)),
+        ("1000:100", NO_FILE, (1000, 100)),
+        ("1000", http(tar(PASSWD)), (1000, 100)),
+        ("1234", http(tar(PASSWD)), (1234, 0)),
+        ("1234", NO_FILE, (1234, 0)),
+        ("jovyan", http(tar(PASSWD)), (1000, 100)),
+        ("jovyan:7", http(tar(PASSWD)), (1000, 7)),
+    ],
+)
+def test_users_of_an_image(user_ids, user, answer, wanted):
+    assert user_ids(user, answer) == wanted
+
+
+@pytest.mark.parametrize(
+    ("user", "answer", "kind"),
+    [
+        ("ghost", http(tar(PASSWD)), SpecError),
+        ("ghost", NO_FILE, SpecError),
+        ("²", http(tar(PASSWD)), SpecError),
+        ("9" * 5000, NO_FILE, SpecError),
+        ("1000:²", NO_FILE, SpecError),
+        ("bad", http(tar("bad:x:²:²::/:\n".encode())), SpecError),
+        ("bad", http(tar(b"bad:x:" + b"9" * 5000 + b":1::/:\n")), SpecError),
+        ("jovyan", http(b"no tar"), UntrustedServiceError),
+        ("jovyan", http(b""), UntrustedServiceError),
+        ("jovyan", http(bytes(10240)), SpecError),
+        ("jovyan", http(tar(type=tarfile.SYMTYPE, linkname="nowhere")), SpecError),
+        ("jovyan", http(tar(type=tarfile.LNKTYPE, linkname="passwd")), SpecError),
+        ("jovyan", http(tar(type=tarfile.DIRTYPE)), SpecError),
+        ("jovyan", http(tar(PASSWD)[:550]), UntrustedServiceError),
+        ("jovyan", http(sparse_tar()), SpecError),
+    ],
+)
+def test_users_of_a_lying_image(user_ids, user, answer, kind):
+    with pytest.raises(kind):
+        user_ids(user, answer)

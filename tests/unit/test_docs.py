@@ -1,0 +1,93 @@
+"""The documents: links lead somewhere, nothing public and no option is left out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import podmanspawner
+from podmanspawner import PodmanSpawner
+
+TOP = Path(__file__).parents[2]
+DOCS = TOP / "docs"
+PAGES = [TOP / "README.md", TOP / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+CONFIGURATION = (DOCS / "reference/configuration.md").read_text()
+CLIENT = (DOCS / "reference/client.md").read_text()
+
+_CODE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def links(page):
+    """Yield the targets of a page's links that lead to files or headings."""
+    for target in _LINK.findall(_CODE.sub("", page.read_text())):
+        if not re.match(r"[a-z]+:", target):
+            yield target
+
+
+def anchors(page):
+    """Return the names by which a page's headings are linked to."""
+    headings = re.findall(r"^#+ (.+)$", _CODE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def name_of(page):
+    return str(page.relative_to(TOP))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page):
+    for target in links(page):
+        file, _, anchor = target.partition("#")
+        there = page.parent / file if file else page
+        assert there.resolve().is_relative_to(TOP), target
+        assert there.exists(), target
+        if anchor:
+            assert anchor in anchors(there), target
+
+
+def test_the_index_lists_every_page():
+    listed = {(DOCS / target).resolve() for target in links(DOCS / "index.md")}
+    assert {page for page in DOCS.rglob("*.md") if page.name != "index.md"} <= listed
+
+
+@pytest.mark.parametrize("option", sorted(PodmanSpawner.class_own_traits(config=True)))
+def test_options_are_in_the_reference(option):
+    assert f"\n### {option}\n" in CONFIGURATION
+    assert f"| [`{option}`](#{option}) |" in CONFIGURATION
+
+
+@pytest.mark.parametrize("name", podmanspawner.__all__)
+def test_public_names_are_in_the_reference(name):
+    assert re.search(rf"(?<!\w){name}(?!\w)", CLIENT + CONFIGURATION)
+
+
+@pytest.mark.parametrize(
+    "public",
+    [
+        podmanspawner.UserPodman,
+        podmanspawner.ContainerSpec,
+        podmanspawner.Container,
+        podmanspawner.ContainerState,
+        podmanspawner.Image,
+        podmanspawner.Event,
+        podmanspawner.Account,
+    ],
+    ids=lambda public: public.__name__,
+)
+def test_members_are_in_the_reference(public):
+    fields = getattr(public, "__dataclass_fields__", {})
+    members = {name for name in vars(public) if not name.startswith("_")} | set(fields)
+    internal = {"parse", "open_runtime_dir"}
+    missing = {name for name in members - internal if not re.search(rf"\b{name}\b", CLIENT)}
+    assert not missing
+
+
+def test_the_design_lists_every_module():
+    sources = {file.name for file in Path(podmanspawner.__file__).parent.glob("*.py")}
+    listed = re.findall(
+        r"^\| `(\w+\.py)` \|", (DOCS / "explanation/design.md").read_text(), re.MULTILINE
+    )
+    assert sorted(listed) == sorted(sources - {"__init__.py"})

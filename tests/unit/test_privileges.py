@@ -1,0 +1,194 @@
+"""Running programs as an account; here the account is whoever runs the tests."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_service import ME
+
+from podmanspawner import AccountError, ServiceError, privileges
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def not_root():
+    """Be an ordinary user, also where the tests run as root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    yield
+    os.seteuid(0)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    """No child outlives a test, nor does a descriptor."""
+    before = set(os.listdir("/proc/self/fd"))
+    yield
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_who_may_become_whom(not_root):
+    del not_root
+    me, other = replace(ME, uid=os.geteuid()), replace(ME, name="ada", uid=1 << 20)
+    assert privileges.may_become(me)
+    privileges.demand_may_become(me)
+    assert not privileges.may_become(other)
+    with pytest.raises(AccountError, match="account_template") as caught:
+        privileges.run(other, ["true"])
+    assert caught.value.account == "ada"
+
+
+def test_the_environment_is_made_from_nothing(monkeypatch):
+    for secret in ("CONFIGPROXY_AUTH_TOKEN", "JUPYTERHUB_CRYPT_KEY", "PYTHONPATH", "LD_PRELOAD"):
+        monkeypatch.setenv(secret, "")
+    seen = dict(line.split("=", 1) for line in privileges.run(ME, ["env"]).splitlines())
+    assert seen == {
+        "HOME": ME.home,
+        "USER": "me",
+        "LOGNAME": "me",
+        "PATH": privileges._PATH,
+        "LANG": "C.UTF-8",
+        "XDG_RUNTIME_DIR": f"/run/user/{ME.uid}",
+        **{k: v for k, v in seen.items() if k == "DBUS_SESSION_BUS_ADDRESS"},
+    }
+
+
+def test_configured_variables_win():
+    found = privileges.environment(ME, {"https_proxy": "http://proxy", "LANG": "C"})
+    assert (found["https_proxy"], found["LANG"]) == ("http://proxy", "C")
+
+
+@pytest.mark.parametrize("bus", [True, False])
+def test_a_bus_is_named_where_there_is_one(tmp_path, monkeypatch, bus):
+    monkeypatch.setattr("podmanspawner.account.RUNTIME_ROOT", tmp_path)
+    ME.runtime_dir.mkdir(mode=0o700)
+    if bus:
+        (ME.runtime_dir / "bus").touch()
+    address = privileges.environment(ME).get("DBUS_SESSION_BUS_ADDRESS")
+    assert address == (f"unix:path={ME.runtime_dir}/bus" if bus else None)
+
+
+def test_a_program_has_only_its_standard_descriptors(tmp_path):
+    with (tmp_path / "secret").open("w") as secret:
+        os.set_inheritable(secret.fileno(), True)
+        listed = privileges.run(ME, ["ls", "-l", "/proc/self/fd"])
+    names = [line.split()[8] for line in listed.splitlines()[1:]]
+    assert names == ["0", "1", "2", "3"]  # the last is ls's own, of the folder it lists
+    assert "secret" not in listed
+
+
+def test_a_program_runs_apart():
+    """In a session and a folder of its own: a Ctrl-C for the Hub does not reach it."""
+    pid, session = privileges.run(ME, ["sh", "-c", "echo $$; ps -o sid= -p $$; pwd"]).split()[:2]
+    assert pid == session
+    assert privileges.run(ME, ["pwd"]).strip() == "/"
+
+
+def test_output_is_read_up_to_a_limit():
+    began = time.monotonic()
+    assert privileges.run(ME, ["yes"], max_bytes=1000) == "y\n" * 500
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("script", ["sleep 60", "sleep 60 & wait", "sleep 60 & exit 0"])
+def test_time_is_limited_for_all_that_was_started(script):
+    began = time.monotonic()
+    with pytest.raises(ServiceError, match=r"longer than 0.5 s"):
+        privileges.run(ME, ["sh", "-c", f"exec 3>&1; {script} # of-this-test"], seconds=0.5)
+    assert time.monotonic() - began < 3
+    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    assert "of-this-test" not in left.stdout
+
+
+@pytest.mark.parametrize("name", ["no-such-program", "podmän"])
+def test_a_program_that_is_missing(name):
+    with pytest.raises(ServiceError, match=f"apt-get install {name}") as caught:
+        privileges.run(ME, [name])
+    assert "FileNotFoundError" in caught.value.stderr
+
+
+@pytest.mark.parametrize("words", [["a b", "", "ü", "$HOME", "'"], ["-c", "x"], [f"{'x' * 5000}"]])
+def test_arguments_arrive_as_they_are(words):
+    assert privileges.run(ME, ["printf", "%s|", "", *words]) == "|".join(["", *words, ""])
+
+
+# a service on a socket
+
+
+@pytest.fixture
+def served(tmp_path):
+    """Return a function that serves with a shell script and returns its whole output."""
+    with socket.socket(socket.AF_UNIX) as listener:
+
+        def serve(script, bind_to=tmp_path / "folder" / "a.sock", log=tmp_path / "log"):
+            process = privileges.serve(
+                ME,
+                ["sh", "-c", script],
+                listener,
+                bind_to=str(bind_to),
+                log_path=str(log),
+                extra_environment={"EXTRA": "1"},
+            )
+            process.wait(10)
+            return log.read_text()
+
+        yield serve
+
+
+def test_a_service_finds_its_socket(served):
+    text = served("echo $$ $LISTEN_PID $LISTEN_FDS $EXTRA; ls -l /proc/$$/fd")
+    pid, listen_pid, fds, extra = text.splitlines()[0].split()
+    assert (pid, fds, extra) == (listen_pid, "1", "1")
+    opened = {line.split()[8]: line.split()[10] for line in text.splitlines()[2:]}
+    assert sorted(opened) == ["0", "1", "2", "3"]
+    assert opened["0"] == "/dev/null"
+    assert opened["1"].endswith("/log")
+    assert opened["3"].startswith("socket:")
+
+
+def test_the_socket_and_its_folder_are_private(served, tmp_path):
+    served("true")
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "folder" / "a.sock").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_symlink_in_the_way_is_replaced_not_followed(served, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.sock").symlink_to(victim)
+    (tmp_path / "log").symlink_to(victim)
+    assert served("echo hello") == "hello\n"
+    assert victim.read_text() == "untouched"
+    assert (tmp_path / "folder" / "a.sock").is_socket()
+    assert not (tmp_path / "log").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("bind_to", "complaint"),
+    [
+        ("missing/folder/a.sock", "listening on .*FileNotFoundError"),
+        ("file/a.sock", "listening on .*NotADirectoryError"),
+        ("folder", "listening on .*(IsADirectoryError|PermissionError)"),
+        ("x" * 200, "listening on .*OSError: AF_UNIX path too long"),
+    ],
+)
+def test_a_socket_that_cannot_be_bound(served, tmp_path, bind_to, complaint):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ServiceError, match=complaint) as caught:
+        served("true", bind_to=tmp_path / bind_to)
+    assert caught.value.socket == str(ME.socket_path)
+    assert not Path(tmp_path / "log").exists()
