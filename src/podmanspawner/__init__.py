@@ -62,7 +62,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import the spawner when it is asked for: scripts need no JupyterHub."""
     if name == "PodmanSpawner":
-        from .spawner import PodmanSpawner  # noqa: PLC0415
+        from .spawner import PodmanSpawner, check_at_startup  # noqa: PLC0415
 
+        check_at_startup()
         return PodmanSpawner
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

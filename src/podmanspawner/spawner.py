@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import getpass
+import functools
 import itertools
 import logging
 import os
+import pwd
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -390,15 +391,26 @@ def _for_the_page(error: PodmanSpawnerError) -> web.HTTPError:
     return shown
 
 
+def check_at_startup() -> None:
+    """Say at the Hub's start, not at a user's first visit, whom it cannot serve.
+
+    Called whenever somebody asks the package for the class: the Hub does so while it reads its
+    configuration, hence the look at it a moment later.
+    """
+    if os.geteuid() != 0:
+        with contextlib.suppress(RuntimeError):  # no event loop: no Hub is starting
+            asyncio.get_running_loop().call_soon(_warn_without_root)
+
+
+@functools.cache
 def _warn_without_root() -> None:
-    """Say at the Hub's start, not at a user's first visit, whom it cannot serve."""
     if not Application.initialized():
         return
     application = Application.instance()
     template = PodmanSpawner.account_template.default_value
     for section in ("Spawner", "PodmanSpawner"):
         template = application.config[section].get("account_template", template)
-    own = getpass.getuser()
+    own = pwd.getpwuid(os.geteuid()).pw_name
     if template != own:
         application.log.warning(
             "This Hub runs as %s, not as root: it can start servers in the account %s only, and "
@@ -406,9 +418,3 @@ def _warn_without_root() -> None:
             "= %r to serve all its users in that account.",
             *(own, own, template, own),
         )
-
-
-if os.geteuid() != 0:
-    with contextlib.suppress(RuntimeError):  # no event loop: no Hub is starting
-        # the Hub imports its spawner while it reads its configuration: look when it has
-        asyncio.get_running_loop().call_soon(_warn_without_root)

@@ -13,7 +13,7 @@ import time
 import uuid
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import websocket
@@ -52,6 +52,16 @@ def free_port() -> int:
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def log_in(url: str, username: str, password: str) -> requests.Session:
+    """Log in as a person does, by the form of the login page."""
+    browser = requests.Session()
+    browser.get(f"{url}/hub/login", timeout=10)
+    fields = {"username": username, "password": password, "_xsrf": browser.cookies["_xsrf"]}
+    page = browser.post(f"{url}/hub/login", data=fields, timeout=30, allow_redirects=False)
+    assert page.status_code == 302, page.text
+    return browser
 
 
 class Hub:
@@ -189,15 +199,7 @@ class Hub:
         self.until(lambda: not self.server(user, name), seconds)
 
     def login(self, username: str, password: str) -> requests.Session:
-        """Log in as a person does, by the form of the login page."""
-        browser = requests.Session()
-        page = browser.get(f"{self.url}/hub/login", timeout=10)
-        fields = {"username": username, "password": password, "_xsrf": browser.cookies["_xsrf"]}
-        page = browser.post(
-            f"{self.url}/hub/login", data=fields, timeout=30, allow_redirects=False
-        )
-        assert page.status_code == 302, page.text
-        return browser
+        return log_in(self.url, username, password)
 
     def tail(self, count: int = 6000) -> str:
         return self.log.read_text()[-count:]
@@ -207,16 +209,21 @@ class Hub:
 
 
 class Notebook:
-    """A user's server, reached through the proxy."""
+    """A user's server, reached through the proxy, with a token or as a logged-in browser."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, browser: requests.Session | None = None) -> None:
         self.url = url
-        self.headers = {"Authorization": f"token {TOKEN}"}
+        self.session = browser or requests.Session()
+        if browser is None:
+            self.session.headers["Authorization"] = f"token {TOKEN}"
+        else:
+            self.request("GET", "lab")  # logs in at the server, by way of the Hub
+            path = urlsplit(url).path
+            (xsrf,) = [c.value for c in browser.cookies if (c.name, c.path) == ("_xsrf", path)]
+            self.session.headers["X-XSRFToken"] = xsrf
 
     def request(self, method: str, path: str, **options) -> requests.Response:
-        answer = requests.request(
-            method, self.url + path, headers=self.headers, timeout=30, **options
-        )
+        answer = self.session.request(method, self.url + path, timeout=30, **options)
         answer.raise_for_status()
         return answer
 
@@ -224,8 +231,11 @@ class Notebook:
         """Run code in a new kernel and return what it prints."""
         kernel = self.request("POST", "api/kernels", json={}).json()["id"]
         address = re.sub("^http", "ws", self.url) + f"api/kernels/{kernel}/channels"
+        header = [f"{key}: {value}" for key, value in self.session.headers.items()]
+        path = urlsplit(self.url).path
+        cookies = [f"{c.name}={c.value}" for c in self.session.cookies if path.startswith(c.path)]
         connection = websocket.create_connection(
-            address, header=[f"{key}: {value}" for key, value in self.headers.items()], timeout=60
+            address, header=header, cookie="; ".join(cookies), timeout=60
         )
         with closing(connection):
             return self._execute(connection, code)
