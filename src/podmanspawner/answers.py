@@ -259,8 +259,14 @@ def missing_path(message: str) -> str | None:
 
 
 def missing_program(message: str) -> str | None:
-    """Return the program that the runtime did not find, if that is what an error says."""
-    found = re.search(r'exec: \\?"([^"\\]*)\\?": (?:executable file not found|stat)', message)
+    """Return the program that the runtime did not find, if that is what an error says.
+
+    runc says ``exec: "NAME": executable file not found``, crun ``executable file `NAME` not
+    found``.
+    """
+    runc = re.search(r'exec: \\?"([^"\\]*)\\?": (?:executable file not found|stat)', message)
+    crun = re.search(r"executable file [`']([^`']*)['`] not found", message)
+    found = runc or crun
     return found.group(1) if found else None
 
 

@@ -211,7 +211,7 @@ class UserPodman:
         try:
             self.request(operation, "POST", f"containers/{_segment(container)}/start")
         except PodmanError as error:
-            if "address already in use" in error.message:
+            if "address already in use" in error.message.lower():
                 raise PortTaken(
                     f"{error.message}. Another process took the port meanwhile: try again with "
                     "another one.",

@@ -6,24 +6,29 @@ import io
 import json
 import re
 import tarfile
+import time
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 from urllib.parse import quote
 
 from . import answers
 from .answers import Image
-from .errors import ImageNotFound, PodmanError, SpecError, UntrustedServiceError
+from .errors import ContainerNotFound, ImageNotFound, PodmanError, SpecError, UntrustedServiceError
 from .transport import KIB, MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from .answers import Container
 
 PullPolicy = Literal["missing", "always", "newer", "never"]
 """When to pull: if the image is not there, always, if the registry has a newer one, never."""
 
 PROBE_LABEL = "podmanspawner.probe"
 """On a container that is only made to look into an image."""
+_SINCE_LABEL = "podmanspawner.since"
+_PROBE_SECONDS = 600
 PULL_SECONDS = 900.0
 LOAD_SECONDS = 900.0
 _PULL_BYTES = 16 * MIB
@@ -44,6 +49,9 @@ class Engine(Protocol):
     @property
     def streaming(self) -> Callable[..., AbstractContextManager[Any]]:
         """Send one request whose answer is read piece by piece."""
+
+    def containers(self, labels: Mapping[str, str] | None = None) -> list[Container]:
+        """List containers."""
 
     def remove(self, container: str) -> bool:
         """Remove a container."""
@@ -184,13 +192,22 @@ class Images:
 
     def _tables(self, image: Image) -> dict[str, str]:
         operation = f"read the users of image {image.id[:12]}"
-        body = json.dumps({"image": image.id, "labels": {PROBE_LABEL: "1"}})
+        self._remove_forgotten_probes()
+        labels = {PROBE_LABEL: "1", _SINCE_LABEL: str(int(time.time()))}
+        body = json.dumps({"image": image.id, "labels": labels})
         made = self._engine.request_json(operation, "POST", "containers/create", data=body)
         container = answers.identifier(answers.obj(made, operation).get("Id"), operation)
         try:
             return {name: self._file(container, f"/etc/{name}") for name in ("passwd", "group")}
         finally:
             self._engine.remove(container)
+
+    def _remove_forgotten_probes(self) -> None:
+        """Remove what a process that died in the middle left."""
+        for probe in self._engine.containers({PROBE_LABEL: "1"}):
+            since = _number(probe.labels.get(_SINCE_LABEL, "")) or 0
+            if since < time.time() - _PROBE_SECONDS:
+                self._engine.remove(probe.id)
 
     def _file(self, container: str, path: str) -> str:
         operation = f"read {path} of the image"
@@ -202,7 +219,7 @@ class Images:
                 params={"path": path},
                 max_bytes=_PASSWD_BYTES,
             )
-        except PodmanError:  # the image has no such file
+        except ContainerNotFound:  # what is not found is the file
             return ""
         return _first_file(answer.content, operation)
 

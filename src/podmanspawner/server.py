@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ PORT_LABEL = "podmanspawner.port"
 TOKEN = "JUPYTERHUB_API_TOKEN"  # noqa: S105, the name of a variable
 PORT_TRIES = 3
 LOG_LINES = 30
+PROGRESS_SECONDS = 0.5
 _HUB_URLS = ("JUPYTERHUB_API_URL", "JUPYTERHUB_ACTIVITY_URL")
 
 
@@ -118,7 +120,7 @@ def launch(
         settings.image,
         pull_policy,
         seconds=pull_seconds,
-        progress=lambda line: report(30, f"Pulling the image: {line}"),
+        progress=_now_and_then(lambda line: report(30, f"Pulling the image: {line}")),
     )
     facts = image_facts(podman, image)
     settings = for_engine(settings, podman)
@@ -129,6 +131,19 @@ def launch(
     if old:
         podman.remove(old.id)
     return _create_and_start(podman, settings, facts, report, pick_port)
+
+
+def _now_and_then(tell: Callable[[str], None]) -> Callable[[str], None]:
+    """Pass on a line only so often: how many come is up to the account's engine."""
+    next_time = 0.0
+
+    def maybe_tell(line: str) -> None:
+        nonlocal next_time
+        if time.monotonic() >= next_time:
+            next_time = time.monotonic() + PROGRESS_SECONDS
+            tell(line)
+
+    return maybe_tell
 
 
 def _resume(
@@ -241,10 +256,10 @@ def listening(podman: UserPodman, container: str, host: str, port: int) -> bool:
     if not found.state.running:
         last_lines = podman.logs(container, tail=LOG_LINES).strip()
         if "failed to exec pid1" in last_lines:  # the init process's words
+            program = next(iter(found.command), "")
             raise SpecError(
                 "cmd",
-                f"the image has no program {found.command[:1]}. Set cmd to one that it has. "
-                f"({last_lines})",
+                f"the image has no program {program!r}. Choose one of its own. ({last_lines})",
             )
         raise ServerEnded(found, last_lines)
     uids = ports.listener_uids(host, port)

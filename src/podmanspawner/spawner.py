@@ -24,13 +24,15 @@ from .activation import service_for
 from .answers import plain
 from .builder import ServerSettings
 from .client import UserPodman
-from .errors import ContainerNotFound, PodmanSpawnerError, SpecError
+from .errors import AccountError, ContainerNotFound, PodmanSpawnerError, SpecError
 from .threads import in_thread
 from .traits import PodmanOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from typing import TypeVar
+
+    from .answers import Container
 
     T = TypeVar("T")
 
@@ -296,6 +298,13 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
                 return
             await asyncio.sleep(_TRY_SECONDS)
 
+    def _found(self, podman: UserPodman) -> Container | None:
+        """Return the server's container: by its id, whatever it is called now, or by its name."""
+        if self.container_id:
+            with contextlib.suppress(ContainerNotFound):
+                return podman.inspect(self.container_id)
+        return server.find(podman, self._server_name, self._container_name)
+
     def _state(self, podman: UserPodman) -> int | None:
         """Ask the engine; bury what has died, since the Hub will not."""
         try:
@@ -318,12 +327,15 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
 
     def _state_without_engine(self) -> int | None:
         """Judge by the kernel's word alone: somebody of the account listens where it should."""
-        account = Account.lookup(self._account_name)
+        try:
+            account = Account.lookup(self._account_name)
+        except AccountError:  # it has been deleted
+            return _UNKNOWN_EXIT
         uids = ports.listener_uids(self._reach_ip, self.server.port) if self.server else ()
         return None if uids and all(map(account.owns, uids)) else _UNKNOWN_EXIT
 
     def _stop(self, podman: UserPodman, *, seconds: int) -> None:
-        found = server.find(podman, self._server_name, self._container_name)
+        found = self._found(podman)
         if found is None:
             return
         if found.state.running:

@@ -14,11 +14,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from lone import lone_spawner
 from tornado import web
 
 from accounts import TINY_JOVYAN, real_account
 from hub import free_port
+from lone import lone_spawner
 from podmanspawner import PortTaken, UserPodman, server
 
 

@@ -17,9 +17,9 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from fake_service import FakeService
 
 from accounts import TINY, real_account
+from fake_service import FakeService
 from podmanspawner import (
     Account,
     AccountError,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from accounts import TINY_JOVYAN
 
 SCRIPTING = Path(__file__).parents[2] / "examples" / "scripting"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from specs import cases, mismatches
 
 from accounts import TINY_JOVYAN
 from podmanspawner import UserPodman
+from specs import cases, mismatches
 
 NAMES = list(cases())
 

@@ -7,8 +7,8 @@ import pwd
 from dataclasses import replace
 
 import pytest
-from fake_service import ME
 
+from fake_service import ME
 from podmanspawner import Account, AccountError
 from podmanspawner.account import IdRange, subordinate_ids, uid_min
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import io
 import json
 import tarfile
-from contextlib import suppress
+import time
+from contextlib import closing, suppress
 
 import pytest
-from fake_service import FakeService, http, http_json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fake_service import FakeService, http, http_json
 from podmanspawner import Container, ContainerState, Event, Image, SpecError, UntrustedServiceError
 from podmanspawner import answers as a
+from podmanspawner.images import PROBE_LABEL
 
 ID = "0123456789ab" * 4
 STATE = {"Status": "exited", "Running": False, "ExitCode": 3, "Pid": 0, "Error": ""}
@@ -297,6 +300,7 @@ def test_missing_path(message, wanted):
         ('runc: exec: "no-such": executable file not found in $PATH: OCI runtime', "no-such"),
         ('crun: exec: \\"no-such\\": executable file not found in $PATH', "no-such"),
         ('exec: "/bin/none": stat /bin/none: no such file or directory', "/bin/none"),
+        ("crun: executable file `no-such` not found in $PATH: No such file", "no-such"),
         ("address already in use", None),
     ],
 )
@@ -347,6 +351,7 @@ def user_ids(tmp_path):
     def look_up(user, passwd):
         archive = f"GET containers/{ID}/archive"
         taught = {
+            "GET containers/json": http_json([]),
             "POST containers/create": http_json({"Id": ID}),
             archive: passwd,
             f"DELETE containers/{ID}": http_json([]),
@@ -383,6 +388,29 @@ def test_users_of_an_image(user_ids, user, answer, wanted):
     assert user_ids(user, answer) == wanted
 
 
+def test_a_forgotten_probe_is_removed(tmp_path):
+    """What a process that died left goes; what another one uses at this moment stays."""
+    old, young, mine = "a" * 64, "b" * 64, "c" * 64
+
+    def probe(container, since):
+        config = {"Labels": {PROBE_LABEL: "1", "podmanspawner.since": str(int(since))}}
+        return http_json({**CONTAINER, "Id": container, "Config": config})
+
+    taught = {
+        "GET containers/json": http_json([{"Id": old}, {"Id": young}]),
+        f"GET containers/{old}/json": probe(old, time.time() - 3600),
+        f"GET containers/{young}/json": probe(young, time.time()),
+        f"DELETE containers/{old}": http_json([]),
+        "POST containers/create": http_json({"Id": mine}),
+        f"GET containers/{mine}/archive": http(tar(PASSWD)),
+        f"DELETE containers/{mine}": http_json([]),
+    }
+    with closing(FakeService(tmp_path, taught)) as service:
+        service.podman().images.user_ids(Image.parse(IMAGE, ""))
+    removed = [r.path for r in service.requests if r.method == "DELETE"]
+    assert removed == [f"containers/{old}", f"containers/{mine}"]
+
+
 @pytest.mark.parametrize(
     ("user", "answer", "kind"),
     [
@@ -401,6 +429,7 @@ def test_users_of_an_image(user_ids, user, answer, wanted):
         ("jovyan", http(tar(type=tarfile.DIRTYPE)), SpecError),
         ("jovyan", http(tar(PASSWD)[:550]), UntrustedServiceError),
         ("jovyan", http(sparse_tar()), SpecError),
+        ("jovyan", http(gzip.compress(tar(PASSWD))), UntrustedServiceError),
     ],
 )
 def test_users_of_a_lying_image(user_ids, user, answer, kind):

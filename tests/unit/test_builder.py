@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from specs import ACCOUNT, JOVYAN, PORT
 
 from podmanspawner.builder import (
     IMAGE_LABEL,
@@ -18,6 +17,7 @@ from podmanspawner.builder import (
 from podmanspawner.errors import SpecError
 from podmanspawner.names import ServerName
 from podmanspawner.spec import FINGERPRINT_LABEL, Mount, Port, UserMapping
+from specs import ACCOUNT, JOVYAN, PORT
 
 SLIRP = Engine((4, 3, 1), pasta=True)
 PASTA = Engine((5, 4, 2), pasta=True)

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
-from fake_service import ME, PING, FakeService
 
+from fake_service import ME, PING, FakeService
 from podmanspawner import (
     AccountError,
     PodmanService,

@@ -8,7 +8,6 @@ import os
 from pathlib import Path
 
 import pytest
-from specs import cases
 
 from podmanspawner.errors import SpecError
 from podmanspawner.spec import (
@@ -20,6 +19,7 @@ from podmanspawner.spec import (
     UserMapping,
     signal_number,
 )
+from specs import cases
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = cases()

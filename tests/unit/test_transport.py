@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 
 import pytest
+
 from fake_service import (
     CHUNKED,
     ME,
@@ -20,7 +21,6 @@ from fake_service import (
     http,
     http_json,
 )
-
 from podmanspawner import (
     ContainerNotFound,
     ImageNotFound,
@@ -256,6 +256,15 @@ def test_a_refused_answer_is_not_read_on(fake):
         podman.request("ask", "GET", "thing")
     assert podman.request("ask", "GET", "_ping").content == b"OK"
     assert len(service.connections) == 2
+
+
+def test_a_refused_answer_ends_its_connection(fake):
+    bomb = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n"
+    service = fake({"GET thing": endlessly(b"x" * KIB, after=bomb)})
+    with pytest.raises(UntrustedServiceError) as caught:
+        service.podman().request("ask", "GET", "thing")
+    service.wait_for_end()
+    assert caught.value.reason == "protocol"
 
 
 def test_what_is_asked_for(fake, monkeypatch):
