@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -85,6 +86,7 @@ class UserPodman:
         self._service = service
         self._cancelled = False
         self._reading = False
+        self._turn = threading.Lock()
         self._adapter = VerifiedAdapter(service.connect)
         self.raw = podman.PodmanClient(base_url=f"http+unix://{service.account.socket_path}")
         """The podman-py client on the same checked connections, for all that is not here."""
@@ -133,9 +135,10 @@ class UserPodman:
 
         A call that changes something is let finish, so that it is known what there is to undo.
         """
-        self._cancelled = True
-        if self._reading:
-            self._adapter.interrupt()
+        with self._turn:
+            self._cancelled = True
+            if self._reading:
+                self._adapter.interrupt()
 
     def ping(self) -> tuple[int, ...]:
         """Wake the service and return the engine's version.
@@ -496,10 +499,8 @@ class UserPodman:
             UntrustedServiceError: the answer is too late, too long or no HTTP.
             PodmanError: the engine answered with an error.
         """
-        if self._cancelled:
-            raise ServiceError(f"Given up before: {operation}.")
+        self._begin(operation, only_reads=stream or only_reads or method == "GET")
         began = time.monotonic()
-        self._reading = stream or only_reads or method == "GET"
         try:
             with self._adapter.allowing(Allowance(seconds, max_bytes)):
                 answer = self.raw.api._request(  # noqa: SLF001, its verbs differ in parameters
@@ -531,6 +532,13 @@ class UserPodman:
             operation=operation,
             status=answer.status_code,
         )
+
+    def _begin(self, operation: str, *, only_reads: bool) -> None:
+        """Let a call begin, unless :meth:`cancel` was first; tell it whether it may be ended."""
+        with self._turn:
+            if self._cancelled:
+                raise ServiceError(f"Given up before: {operation}.")
+            self._reading = only_reads
 
     def request_json(self, operation: str, method: str, path: str, **options: Any) -> object:
         """Do as :meth:`request` and return the answer's JSON."""

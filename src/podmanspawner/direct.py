@@ -84,6 +84,7 @@ class DirectService:
 
     def _start(self, listener: socket.socket, *, bind_to: str = "") -> None:
         """Start the service on the socket, and a thread that sees it end."""
+        self.failure = None
         process = privileges.serve(
             self._account,
             self._program,
@@ -100,11 +101,12 @@ class DirectService:
         with self._lock:
             if self._listener is not listener:  # closed meanwhile
                 return
-            self.failure = None
             if self._crashes_again(code):
                 self.failure = self._explain(code)
                 log.warning("%s", self.failure)
                 _refuse_waiting(listener)
+                self.close()  # nobody but the Hub starts it again: the account could all day
+                return
             _watcher.when_readable(listener, lambda: self._wake(listener))
 
     def _wake(self, listener: socket.socket) -> None:

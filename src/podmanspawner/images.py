@@ -225,6 +225,8 @@ class Images:
 
 
 def _quoted(reference: str) -> str:
+    if {"", ".", ".."} & set(reference.split("/")):
+        raise SpecError("image", f"{reference!r} is no reference; write [host/]name[:tag].")
     return quote(reference, safe="/:@")
 
 

@@ -44,6 +44,7 @@ def start():
     """Return a function that makes a service; it goes away with the test, leaving nothing."""
     threads = {thread for thread in threading.enumerate() if thread.name != WATCHER}
     descriptors = len(os.listdir("/proc/self/fd"))
+    had_children = has_children()  # a shell that became this process may leave some
     made = []
 
     def make(user, activation="direct", **options):
@@ -56,7 +57,7 @@ def start():
         end_services(service.account)
     until(lambda: {t for t in threading.enumerate() if t.name != WATCHER} == threads)
     until(lambda: len([t for t in threading.enumerate() if t.name == WATCHER]) <= 1)
-    assert not has_children()
+    assert has_children() == had_children
     assert len(os.listdir("/proc/self/fd")) <= descriptors + 1  # the watcher's own
 
 
@@ -108,6 +109,11 @@ def ping(service):
 def test_from_nothing(start, fresh):
     account = fresh.account
     shutil.rmtree(account.runtime_dir)
+    if Path("/run/systemd/system").is_dir():  # then it is logind's to make
+        with pytest.raises(AccountError, match=f"loginctl enable-linger {fresh.name}"):
+            ping(start(fresh))
+        account.runtime_dir.mkdir(mode=0o700)
+        os.chown(account.runtime_dir, account.uid, account.gid)
     assert ping(start(fresh))
     for path, mode in ((account.runtime_dir, 0o700), (account.socket_path.parent, 0o700)):
         status = path.stat()
@@ -415,8 +421,11 @@ def test_a_runtime_directory_that_is_wiped(start, fresh):
         try:
             assert ping(service)
             break
-        except ServiceError:
+        except (AccountError, ServiceError):
             assert time.monotonic() < end
+            if Path("/run/systemd/system").is_dir() and not fresh.account.runtime_dir.exists():
+                fresh.account.runtime_dir.mkdir(mode=0o700)  # as logind would
+                os.chown(fresh.account.runtime_dir, fresh.account.uid, fresh.account.gid)
     assert fresh.account.socket_path.is_socket()
 
 
@@ -431,6 +440,26 @@ def test_a_broken_store(start, fresh):
     assert time.monotonic() - began < 10
     assert "no-such-driver" in caught.value.stderr
     assert caught.value.socket == str(fresh.account.socket_path)
+
+
+def test_an_account_cannot_have_it_started_all_day(start, fresh):
+    service = start(fresh)
+    ping(service)
+    config = Path(fresh.account.home) / ".config/containers"
+    with being(fresh.account):
+        config.mkdir(parents=True)
+        (config / "containers.conf").write_text("nonsense")
+    end_services(fresh.account)
+
+    def refused():
+        with socket.socket(socket.AF_UNIX) as connection:
+            return connection.connect_ex(str(fresh.account.socket_path)) != 0
+
+    until(refused)  # a few connections are tried, then only the Hub can have it started
+    (config / "containers.conf").unlink()
+    assert refused()
+    assert ping(service)
+    assert not refused()
 
 
 def test_a_store_that_is_mended(start, fresh):
