@@ -6,6 +6,21 @@ import pytest
 
 from accounts import real_account
 
+FIGURES = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def tell(request):
+    """Return a function that puts a measured figure into the summary of the run."""
+    return request.config.stash.setdefault(FIGURES, []).append
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if figures := config.stash.get(FIGURES, []):
+        terminalreporter.section("measured")
+        for figure in figures:
+            terminalreporter.write_line(figure)
+
 
 @pytest.fixture(scope="session")
 def ada():

@@ -76,7 +76,7 @@ class Allowance:
         """Return the error of a call whose time is over."""
         return UntrustedServiceError(
             f"The Podman service did not finish its answer within {self.seconds:g} s. If the "
-            "host is merely busy, raise the limit (start_timeout, pull_timeout) or try again.",
+            "host is merely busy, try again; for a pull, raise pull_timeout.",
             reason="deadline",
         )
 

@@ -597,7 +597,7 @@ def open_files(pid):
 # how long it takes
 
 
-def test_the_time_from_nothing_to_an_answer(start, ada, capsys):
+def test_the_time_from_nothing_to_an_answer(start, ada, tell):
     """No more than 1.5 times what ``podman system service`` itself takes."""
     account = ada.account
     ours, alone = [], []
@@ -617,12 +617,11 @@ def test_the_time_from_nothing_to_an_answer(start, ada, capsys):
             alone.append(time.perf_counter() - began)
         account.socket_path.unlink(missing_ok=True)
     ratio = statistics.median(ours) / statistics.median(alone)
-    with capsys.disabled():
-        print(
-            f"\nfrom nothing to an answer: {1000 * statistics.median(ours):.0f} ms, "
-            f"podman system service alone: {1000 * statistics.median(alone):.0f} ms, "
-            f"ratio {ratio:.2f}"
-        )
+    tell(
+        f"from nothing to an answer: {1000 * statistics.median(ours):.0f} ms, "
+        f"podman system service alone: {1000 * statistics.median(alone):.0f} ms, "
+        f"ratio {ratio:.2f}"
+    )
     assert ratio <= 1.5
 
 
