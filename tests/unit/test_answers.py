@@ -423,7 +423,8 @@ def test_a_forgotten_probe_is_removed(tmp_path):
         ("bad", http(tar(b"bad:x:" + b"9" * 5000 + b":1::/:\n")), SpecError),
         ("jovyan", http(b"no tar"), UntrustedServiceError),
         ("jovyan", http(b""), UntrustedServiceError),
-        ("jovyan", http(bytes(10240)), SpecError),
+        # an archive of nothing: Python 3.10 calls it broken, later ones empty
+        ("jovyan", http(bytes(10240)), (SpecError, UntrustedServiceError)),
         ("jovyan", http(tar(type=tarfile.SYMTYPE, linkname="nowhere")), SpecError),
         ("jovyan", http(tar(type=tarfile.LNKTYPE, linkname="passwd")), SpecError),
         ("jovyan", http(tar(type=tarfile.DIRTYPE)), SpecError),

@@ -26,6 +26,7 @@ ORDER = [
     "direct",
     "activation",
     "transport",
+    "rest",
     "images",
     "client",
     "builder",
@@ -38,8 +39,8 @@ ORDER = [
 APART = {"_become"}  # run by path, never imported
 
 ONLY = {
-    "podman": {"client"},
-    "requests": {"client", "transport"},
+    "podman": {"rest"},
+    "requests": {"rest", "transport"},
     "requests_unixsocket": {"transport"},
     "jupyterhub": {"spawner"},
     "tornado": {"spawner"},
