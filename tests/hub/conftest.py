@@ -19,11 +19,19 @@ def needs():
 
 
 @pytest.fixture(scope="session")
-def users(ada, bob):
-    """Two accounts, each with the single-user image in its own Podman."""
+def prepared(ada, bob):
     for account in (ada, bob):
         account.load(SINGLEUSER)
     return ada, bob
+
+
+@pytest.fixture
+def users(prepared):
+    """Two accounts, each with the single-user image in its own Podman."""
+    yield prepared
+    for user in prepared:  # what a test that failed left is no other test's failure
+        if left := user.containers():
+            user.podman("rm", "-f", "-t", "0", *left)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hub import Hub
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory, users):
+def hub(tmp_path_factory, prepared):
     with Hub(tmp_path_factory.mktemp("hub")) as running:
         yield running
 
@@ -91,6 +91,22 @@ def test_the_network_of_the_host(make_hub, users):
     )
     hub.end(user.name)
     assert user.containers() == []
+
+
+def test_all_users_in_one_service_account(make_hub, users):
+    ada, bob = users
+    hub = make_hub(f'c.PodmanSpawner.account_template = "{ada.name}"')
+    for user in users:
+        hub.begin(user.name)
+    assert len(ada.containers()) == 2
+    assert bob.containers() == []
+    for user in users:
+        assert hub.notebook(user.name).compute("print(6*7)") == "42\n"
+    hub.end(bob.name)
+    (left,) = ada.containers()
+    assert left.endswith(ada.name)
+    hub.end(ada.name)
+    assert ada.containers() == []
 
 
 @pytest.mark.parametrize("hub_ip", ["", "0.0.0.0"])
