@@ -68,7 +68,7 @@ class ImageFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """The spawner's traits, as plain values, and what the Hub says about the server."""
+    """The spawner's options, each under its own name, and what the Hub says about the server."""
 
     image: str
     server: names.ServerName
@@ -94,7 +94,7 @@ class ServerSettings:
     hub_port: int | None = None
     """Port of the Hub on the host's 127.0.0.1; None if it listens elsewhere."""
     host_ip: str = "127.0.0.1"
-    fixed_port: int = 0
+    port: int = 0
     """Port of the host that the administrator chose; 0 for one that is free."""
     container_port: int = 8888
     mem_limit: int | None = None
@@ -102,8 +102,9 @@ class ServerSettings:
     cpu_limit: float | None = None
     """Cores."""
     init: bool = True
-    stop_signal: str | int | None = None
-    stop_timeout: int | None = None
+    stop_signal: str | int = ""
+    """Name or number; empty for the image's own."""
+    delete_grace_period: int | None = None
     """Seconds."""
 
 
@@ -142,8 +143,8 @@ def build(
         user_mapping=mapping,
         resources=Resources(settings.mem_limit, settings.cpu_limit),
         init=settings.init,
-        stop_signal=settings.stop_signal,
-        stop_timeout=settings.stop_timeout,
+        stop_signal=None if settings.stop_signal == "" else settings.stop_signal,
+        stop_timeout=settings.delete_grace_period,
     )
     return replace(spec, labels={**spec.labels, FINGERPRINT_LABEL: spec.fingerprint()})
 

@@ -180,7 +180,7 @@ def _create_and_start(
 ) -> Started:
     """Create and start; another process may take the port between the two: then once more."""
     for attempt in range(1, PORT_TRIES + 1):
-        port = settings.fixed_port or pick_port(settings.host_ip)
+        port = settings.port or pick_port(settings.host_ip)
         report(50, "Creating the container; the first one of an image may take a minute")
         made = podman.create(_spec(settings, facts, podman.account, port))
         report(70, "Starting the container")
@@ -188,7 +188,7 @@ def _create_and_start(
             podman.start(made)
         except PortTaken:
             podman.remove(made)
-            if attempt == PORT_TRIES or settings.fixed_port:
+            if attempt == PORT_TRIES or settings.port:
                 raise
         else:
             return Started(made, port, resumed=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import itertools
 import logging
@@ -43,6 +44,8 @@ _TRIES_A_LOOK = 5
 _ANSWER_SECONDS = 1.0
 _POLL_TRIES = 3
 _UNKNOWN_EXIT = 1
+_NO_OPTIONS = ("engine", "container_port")
+"""Fields of the settings that are found out, or fixed."""
 
 
 class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped package
@@ -230,31 +233,21 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         return await in_thread(self._account_name, run, cancel=cancel)
 
     def _settings(self) -> ServerSettings:
+        """Return the options as they are configured, but for those that take some work."""
         environment = self._environment()
-        return ServerSettings(
-            image=self.image,
-            server=self._server_name,
-            environment=environment,
-            cmd=tuple(self.cmd) if self.cmd else None,
-            args=tuple(self.get_args()),
-            prefix=self.prefix,
-            name_template=self.name_template,
-            extra_labels=self.extra_labels,
-            working_dir=self.working_dir,
-            volumes=self.volumes,
-            read_only_volumes=self.read_only_volumes,
-            home_target=self.home_target,
-            user_mapping=self.user_mapping,
-            network=self.network,
-            hub_port=_loopback_port(environment["JUPYTERHUB_API_URL"]),
-            host_ip=self.host_ip,
-            fixed_port=self.port,
-            mem_limit=self._limit("mem_limit", int),
-            cpu_limit=self._limit("cpu_limit", float),
-            init=self.init,
-            stop_signal=self.stop_signal or None,
-            stop_timeout=self.delete_grace_period,
-        )
+        values: dict[str, Any] = {
+            "server": self._server_name,
+            "environment": environment,
+            "cmd": tuple(self.cmd) if self.cmd else None,
+            "args": tuple(self.get_args()),
+            "hub_port": _loopback_port(environment["JUPYTERHUB_API_URL"]),
+            "mem_limit": self._limit("mem_limit", int),
+            "cpu_limit": self._limit("cpu_limit", float),
+        }
+        for option in dataclasses.fields(ServerSettings):
+            if option.name not in values and option.name not in _NO_OPTIONS:
+                values[option.name] = getattr(self, option.name)
+        return ServerSettings(**values)
 
     def _limit(self, option: str, kind: Callable[[Any], Any]) -> Any:
         value = getattr(self, option)

@@ -189,7 +189,7 @@ def _built(image: str, account: Account, data: str) -> dict[str, Case]:
         "mem_limit": 1 << 30,
         "cpu_limit": 0.5,
         "stop_signal": "SIGINT",
-        "stop_timeout": 5,
+        "delete_grace_period": 5,
     }
     listens = "JUPYTERHUB_SERVICE_URL=http://0.0.0.0:8888/user/ada/"
     return {

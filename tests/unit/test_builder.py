@@ -244,7 +244,7 @@ def test_mounts(options, mounts):
         ("mem_limit", "None for no limit", JOVYAN, {"mem_limit": -1}),
         ("cpu_limit", "None for no limit", JOVYAN, {"cpu_limit": 0}),
         ("stop_signal", "use a name", JOVYAN, {"stop_signal": "x"}),
-        ("stop_timeout", "0 or more", JOVYAN, {"stop_timeout": -1}),
+        ("stop_timeout", "0 or more", JOVYAN, {"delete_grace_period": -1}),
         ("environment", "NUL", JOVYAN, {"environment": {"A": "\0"}}),
         ("extra_labels", "texts", JOVYAN, {"extra_labels": {"a": 1}}),
     ],

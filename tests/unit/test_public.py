@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from importlib.metadata import entry_points
 
@@ -10,6 +11,7 @@ from jupyterhub.spawner import Spawner
 
 import podmanspawner
 from podmanspawner import PodmanSpawner, PodmanSpawnerError
+from podmanspawner.builder import ServerSettings
 
 PUBLIC = [
     "Account",
@@ -133,3 +135,10 @@ def test_options_are_shown_by_the_hub():
     for name in OWN:
         assert f"--PodmanSpawner.{name}=" in shown
         assert f"# c.PodmanSpawner.{name} = " in section
+
+
+def test_settings_are_called_as_their_options():
+    """What the builder is given is copied by name; a renamed option would be missed here."""
+    found_out = {"server", "hub_port", "engine", "container_port"}
+    fields = {field.name for field in dataclasses.fields(ServerSettings)}
+    assert fields - found_out <= set(PodmanSpawner.class_traits(config=True))
