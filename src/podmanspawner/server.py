@@ -9,15 +9,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from . import ports
-from .builder import (
-    Engine,
-    ImageFacts,
-    ServerSettings,
-    build,
-    hub_url_inside,
-)
+from .builder import build, hub_url_inside
 from .errors import ContainerNotFound, PodmanError, PortTaken, SpecError, UntrustedServiceError
 from .names import ServerName
+from .settings import Engine, ImageFacts, ServerSettings
 from .spec import FINGERPRINT_LABEL
 
 if TYPE_CHECKING:

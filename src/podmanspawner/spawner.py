@@ -23,9 +23,9 @@ from . import names, ports, server
 from .account import Account
 from .activation import service_for
 from .answers import plain
-from .builder import ServerSettings
 from .client import UserPodman
 from .errors import AccountError, ContainerNotFound, PodmanSpawnerError, SpecError
+from .settings import ServerSettings
 from .threads import in_thread
 from .traits import PodmanOptions
 

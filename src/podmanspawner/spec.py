@@ -9,16 +9,15 @@ ref: https://docs.podman.io/en/latest/_static/api.html, ContainerCreateLibpod
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 import math
 import posixpath
 import re
-import signal
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from . import checks
 from .errors import SpecError
 
 if TYPE_CHECKING:
@@ -37,9 +36,6 @@ CPU_PERIOD = 100_000
 """Microseconds."""
 
 _ID_MAX = 2**32 - 2
-_PORT_MAX = 65535
-_SIGNAL_MAX = 64
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CONTAINER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _KEEP_ID = re.compile(r"keep-id:uid=([0-9]{1,10}),gid=([0-9]{1,10})")
 
@@ -60,8 +56,8 @@ class Mount:
 
     def __post_init__(self) -> None:
         option = "read_only_volumes" if self.read_only else "volumes"
-        _check_path(option, self.source)
-        _check_path(option, self.target)
+        checks.path(option, self.source)
+        checks.path(option, self.target)
         if self.target != posixpath.normpath(self.target) or self.target.strip("/") == "":
             raise SpecError(
                 option,
@@ -102,9 +98,9 @@ class Port:
     host_ip: str = "127.0.0.1"
 
     def __post_init__(self) -> None:
-        _check_port(self.container_port)
-        _check_port(self.host_port)
-        _check_ip(self.host_ip)
+        checks.port(self.container_port)
+        checks.port(self.host_port)
+        checks.ip(self.host_ip)
 
     def to_json(self) -> dict[str, Any]:
         """Return one entry of ``portmappings``."""
@@ -249,27 +245,27 @@ class ContainerSpec:
     """Seconds between the stop signal and SIGKILL; None for the engine's 10."""
 
     def __post_init__(self) -> None:
-        _check_image(self.image)
+        checks.image(self.image)
         if self.name is not None and not _CONTAINER_NAME.fullmatch(self.name):
             raise SpecError("name", f"{self.name!r} must match {_CONTAINER_NAME.pattern}")
         self._freeze()
-        _check_environment(self.environment)
-        _check_labels(self.labels)
+        checks.environment(self.environment)
+        checks.labels(self.labels)
         if self.working_dir is not None:
-            _check_path("working_dir", self.working_dir)
+            checks.path("working_dir", self.working_dir)
         self._check_mounts()
         self._check_network()
         if self.stop_signal is not None:
-            signal_number(self.stop_signal)
+            checks.signal_number(self.stop_signal)
         if self.stop_timeout is not None and self.stop_timeout < 0:
             raise SpecError("stop_timeout", f"{self.stop_timeout} s; give 0 or more seconds")
 
     def _freeze(self) -> None:
         """Keep own read-only copies, so that nobody changes them after they were checked."""
         own: dict[str, Any] = {
-            "command": _words("cmd", self.command),
-            "entrypoint": _words("entrypoint", self.entrypoint),
-            "network_options": _words("network", self.network_options),
+            "command": checks.words("cmd", self.command),
+            "entrypoint": checks.words("entrypoint", self.entrypoint),
+            "network_options": checks.words("network", self.network_options),
             "environment": MappingProxyType(dict(self.environment)),
             "labels": MappingProxyType(dict(self.labels)),
             "mounts": tuple(self.mounts),
@@ -317,7 +313,9 @@ class ContainerSpec:
             "userns": self.user_mapping.to_json(),
             "resource_limits": self.resources.to_json(),
             "init": self.init or None,
-            "stop_signal": None if self.stop_signal is None else signal_number(self.stop_signal),
+            "stop_signal": None
+            if self.stop_signal is None
+            else checks.signal_number(self.stop_signal),
             "stop_timeout": self.stop_timeout,
         }
         return {key: value for key, value in body.items() if value not in (None, (), [], {})}
@@ -335,77 +333,3 @@ class ContainerSpec:
             del port["host_port"]
         body["labels"] = {k: v for k, v in self.labels.items() if k != FINGERPRINT_LABEL}
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-
-
-def signal_number(value: str | int) -> int:
-    """Return the number of a signal; the engine takes no names.
-
-    Args:
-        value: ``"SIGINT"``, ``"int"``, ``"2"`` or ``2``.
-
-    Raises:
-        SpecError: there is no such signal.
-    """
-    text = str(value).upper()
-    if text.isascii() and text.isdecimal():
-        number = int(text)
-    else:
-        name = text if text.startswith("SIG") else f"SIG{text}"
-        number = int(getattr(signal.Signals, name, 0))
-    if not 1 <= number <= _SIGNAL_MAX:
-        raise SpecError("stop_signal", f"{value!r} is no signal; use a name such as 'SIGTERM'")
-    return number
-
-
-def _words(option: str, words: Sequence[str] | None) -> tuple[str, ...] | None:
-    if words is None:
-        return None
-    if isinstance(words, str):
-        raise SpecError(option, f"{words!r} is one text; write a list of words: [{words!r}]")
-    for word in words:
-        if not isinstance(word, str) or "\0" in word:
-            raise SpecError(option, f"{word!r} is no word; use texts without NUL characters")
-    return tuple(words)
-
-
-def _check_image(image: str) -> None:
-    if not image or image.startswith("-") or re.search(r"\s", image) or _CONTROL.search(image):
-        raise SpecError(
-            "image",
-            f"{image!r} is no image; name one such as 'quay.io/jupyterhub/singleuser:5'",
-        )
-
-
-def _check_path(option: str, path: str) -> None:
-    if not path.startswith("/") or ".." in path.split("/"):
-        raise SpecError(option, f"{path!r} must be an absolute path without '..'")
-    if _CONTROL.search(path):
-        raise SpecError(option, f"{path!r} has control characters; rename the folder")
-
-
-def _check_port(port: int) -> None:
-    if not 1 <= port <= _PORT_MAX:
-        raise SpecError("port", f"{port} is no TCP port; use 1 to {_PORT_MAX}")
-
-
-def _check_ip(address: str) -> None:
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        raise SpecError(
-            "host_ip", f"{address!r} is no IP address; use a literal one such as '127.0.0.1'"
-        ) from None
-
-
-def _check_environment(environment: Mapping[str, str]) -> None:
-    for name, value in environment.items():
-        if not name or "=" in name or "\0" in name:
-            raise SpecError("environment", f"{name!r} cannot name a variable; drop '=' and NUL")
-        if not isinstance(value, str) or "\0" in value:
-            raise SpecError("environment", f"the value of {name} must be a text without NUL")
-
-
-def _check_labels(labels: Mapping[str, str]) -> None:
-    for name, value in labels.items():
-        if not name or not isinstance(name, str) or not isinstance(value, str):
-            raise SpecError("extra_labels", f"{name!r}: names and values must be texts")

@@ -18,11 +18,12 @@ from traitlets import (
 )
 
 from .activation import Activation
-from .builder import NetworkChoice
+from .checks import signal_number
 from .errors import SpecError
 from .images import PullPolicy
 from .names import DEFAULT_PREFIX, DEFAULT_TEMPLATE
-from .spec import UserMapping, signal_number
+from .settings import NetworkChoice
+from .spec import UserMapping
 
 
 class PodmanOptions(HasTraits):

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from podmanspawner.account import Account
-from podmanspawner.builder import Engine, ImageFacts, ServerSettings, build
+from podmanspawner.builder import build
 from podmanspawner.names import ServerName
+from podmanspawner.settings import Engine, ImageFacts, ServerSettings
 from podmanspawner.spec import ContainerSpec, Mount, Port, Resources, UserMapping
 
 IMAGE = "localhost/podmanspawner-test:latest"

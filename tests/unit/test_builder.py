@@ -6,9 +6,6 @@ import pytest
 
 from podmanspawner.builder import (
     IMAGE_LABEL,
-    Engine,
-    ImageFacts,
-    ServerSettings,
     build,
     hub_url_inside,
     image_home,
@@ -16,6 +13,7 @@ from podmanspawner.builder import (
 )
 from podmanspawner.errors import SpecError
 from podmanspawner.names import ServerName
+from podmanspawner.settings import Engine, ImageFacts, ServerSettings
 from podmanspawner.spec import FINGERPRINT_LABEL, Mount, Port, UserMapping
 from specs import ACCOUNT, JOVYAN, PORT
 

@@ -11,7 +11,7 @@ from jupyterhub.spawner import Spawner
 
 import podmanspawner
 from podmanspawner import PodmanSpawner, PodmanSpawnerError
-from podmanspawner.builder import ServerSettings
+from podmanspawner.settings import ServerSettings
 
 PUBLIC = [
     "Account",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from podmanspawner.checks import signal_number
 from podmanspawner.errors import SpecError
 from podmanspawner.spec import (
     FINGERPRINT_LABEL,
@@ -17,7 +18,6 @@ from podmanspawner.spec import (
     Port,
     Resources,
     UserMapping,
-    signal_number,
 )
 from specs import cases
 

@@ -1,0 +1,98 @@
+"""What a server is made from: the spawner's options and facts, as plain values.
+
+Everything that has to be looked up (the image, the account, the engine) comes in as plain facts,
+so that every rule of the builder can be read from a table of a test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from . import names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .spec import Network
+
+_PASTA_SINCE = (4, 4)
+
+NetworkChoice = Literal["private", "host"]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What of the account's engine decides how a private network is made."""
+
+    version: tuple[int, ...]
+    """Version of Podman, such as ``(5, 4, 2)``."""
+    pasta: bool = False
+    """Whether the program pasta is installed."""
+
+    @property
+    def private_network(self) -> Network:
+        """``pasta`` where the engine has it, which can open one port of the host alone."""
+        return "pasta" if self.pasta and self.version >= _PASTA_SINCE else "slirp4netns"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFacts:
+    """What is known of the image, from its configuration and, where read, its passwd file."""
+
+    id: str = ""
+    """Hex id; a kept container of another image is thereby seen to be out of date."""
+    user: str = ""
+    """As configured: ``""``, ``"jovyan"``, ``"1000"``, ``"1000:100"``."""
+    working_dir: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    command: Sequence[str] = ()
+    entrypoint: Sequence[str] = ()
+    uid: int | None = None
+    """Number of the user, from the image's passwd; None if it was not read."""
+    gid: int | None = None
+    """Number of the user's group, likewise."""
+    home: str = ""
+    """Home of the user, likewise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """The spawner's options, each under its own name, and what the Hub says about the server."""
+
+    image: str
+    server: names.ServerName
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    """The Hub's environment for the server. Numbers become texts; None leaves a name out."""
+    cmd: Sequence[str] | None = None
+    """None for the image's own command."""
+    args: Sequence[str] = ()
+    """Words after the command, be it the image's."""
+    prefix: str = names.DEFAULT_PREFIX
+    name_template: str = names.DEFAULT_TEMPLATE
+    extra_labels: Mapping[str, str] = field(default_factory=dict)
+    working_dir: str = ""
+    """Template; empty for the image's own."""
+    volumes: Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
+    """Host path to container path or ``{"bind": path, "mode": "ro" or "rw"}``; templates."""
+    read_only_volumes: Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
+    home_target: str = "{image_home}"
+    """Template of where the account's home is mounted; empty for nowhere."""
+    user_mapping: str = "auto"
+    network: NetworkChoice = "private"
+    engine: Engine = Engine((4, 3))
+    hub_port: int | None = None
+    """Port of the Hub on the host's 127.0.0.1; None if it listens elsewhere."""
+    host_ip: str = "127.0.0.1"
+    port: int = 0
+    """Port of the host that the administrator chose; 0 for one that is free."""
+    container_port: int = 8888
+    mem_limit: int | None = None
+    """Bytes."""
+    cpu_limit: float | None = None
+    """Cores."""
+    init: bool = True
+    stop_signal: str | int = ""
+    """Name or number; empty for the image's own."""
+    delete_grace_period: int | None = None
+    """Seconds."""
