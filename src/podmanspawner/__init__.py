@@ -23,7 +23,8 @@ from .errors import (
     SpecError,
     UntrustedServiceError,
 )
-from .spec import ContainerSpec, Mount, Port, Resources, UserMapping
+from .mounts import Mount
+from .spec import ContainerSpec, Port, Resources, UserMapping
 
 if TYPE_CHECKING:
     from .spawner import PodmanSpawner

@@ -66,6 +66,8 @@ class Container:
     command: tuple[str, ...]
     """Arguments of the entry point, or the program itself where the image has none."""
     state: ContainerState
+    runtime: str
+    """Program that runs it, such as ``crun``, or its path."""
 
     @classmethod
     def parse(cls, value: object, where: str) -> Container:
@@ -80,6 +82,7 @@ class Container:
             environment=environment_map(config.get("Env"), where),
             command=tuple(strings(config.get("Cmd"), where)),
             state=ContainerState.parse(raw.get("State"), where),
+            runtime=plain(string(raw.get("OCIRuntime") or "", where)),
         )
 
 
@@ -268,6 +271,18 @@ def missing_program(message: str) -> str | None:
     crun = re.search(r"executable file [`']([^`']*)['`] not found", message)
     found = runc or crun
     return found.group(1) if found else None
+
+
+def refused_option(message: str) -> tuple[str, str] | None:
+    """Return the option that the runtime could not apply, and what to do, if an error says so."""
+    if re.search(r"rlimit", message):
+        return "ulimits", (
+            "the account may not raise a limit that far; 'ulimit -H -a' shows, as the account, "
+            "what it may, and limits.conf(5) how to change it"
+        )
+    if found := re.search(r"unresolvable CDI devices? ([^\s:]+)", message):
+        return "devices", f"no CDI specification in /etc/cdi or /run/cdi has {found.group(1)}"
+    return None
 
 
 def frames(stream: Any) -> Iterator[bytes]:

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from . import names
+from . import files, names
 from .errors import SpecError
-from .spec import FINGERPRINT_LABEL, ContainerSpec, Mount, Network, Port, Resources, UserMapping
+from .spec import FINGERPRINT_LABEL, ContainerSpec, Network, Port, Resources, UserMapping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from .account import Account
     from .settings import Engine, ImageFacts, NetworkChoice, ServerSettings
@@ -21,6 +21,8 @@ IMAGE_LABEL = "podmanspawner.image"
 SERVICE_URL = "JUPYTERHUB_SERVICE_URL"
 SLIRP_HOST = "10.0.2.2"
 """Where a container behind slirp4netns finds the host's 127.0.0.1."""
+KEEP_GROUPS = "run.oci.keep_original_groups"
+"""ref: crun(1); runc does not know it."""
 
 _ROOT = ("", "root", "0")
 
@@ -45,20 +47,34 @@ def build(
     mapping, user = map_user(settings.user_mapping, image, account)
     network, network_options = _network(settings)
     working_dir = names.expand(settings.working_dir, fields, option="working_dir")
+    hostname = names.expand(settings.hostname, fields, option="hostname")
     spec = ContainerSpec(
         name=settings.server.container(settings.prefix, settings.name_template),
         image=settings.image,
         command=_command(settings, image),
+        entrypoint=settings.entrypoint or None,
         environment=_environment(settings, port),
         labels=_labels(settings, image),
         working_dir=working_dir or None,
-        user=user,
-        mounts=tuple(_mounts(settings, account, fields)),
+        user=settings.container_user or user,
+        umask=settings.umask or None,
+        annotations=_annotations(settings),
+        mounts=files.mounts(settings, account, fields),
+        devices=settings.devices,
         ports=(Port(settings.container_port, port, settings.host_ip),) if private else (),
         network=network,
         network_options=network_options,
+        hostname=hostname or None,
+        extra_hosts=settings.extra_hosts,
+        dns=settings.dns,
         user_mapping=mapping,
-        resources=Resources(settings.mem_limit, settings.cpu_limit),
+        cap_add=settings.cap_add,
+        cap_drop=settings.cap_drop,
+        no_new_privileges=settings.no_new_privileges,
+        read_only=settings.read_only,
+        resources=Resources(settings.mem_limit, settings.cpu_limit, settings.pids_limit),
+        shm_size=settings.shm_size,
+        ulimits=settings.ulimits,
         init=settings.init,
         stop_signal=None if settings.stop_signal == "" else settings.stop_signal,
         stop_timeout=settings.delete_grace_period,
@@ -133,17 +149,10 @@ def _fields(settings: ServerSettings, image: ImageFacts, account: Account) -> di
         "uid": str(account.uid),
         "gid": str(account.gid),
     }
-    if any("{image_home}" in template for template in _templates(settings)):
+    templates = (settings.working_dir, *files.templates(settings))
+    if any("{image_home}" in template for template in templates):
         fields["image_home"] = image_home(image)
     return fields
-
-
-def _templates(settings: ServerSettings) -> Iterator[str]:
-    yield settings.home_target
-    yield settings.working_dir
-    for volumes in (settings.volumes, settings.read_only_volumes):
-        for source, target in volumes.items():
-            yield f"{source} {target}"
 
 
 def _image_ids(image: ImageFacts) -> tuple[int, int]:
@@ -209,14 +218,16 @@ def _network(settings: ServerSettings) -> tuple[Network, tuple[str, ...]]:
 
 
 def _command(settings: ServerSettings, image: ImageFacts) -> tuple[str, ...] | None:
-    if settings.cmd is None and not image.command and not image.entrypoint:
+    entrypoint = settings.entrypoint or image.entrypoint
+    # another entry point does not get the words that were meant for the image's
+    own = () if settings.entrypoint else image.command
+    if settings.cmd is None and not own and not entrypoint:
         raise SpecError("cmd", "the image starts nothing by itself; set the server's command")
     if settings.cmd is None and not settings.args:
         return None
     if isinstance(settings.cmd, str):
         raise SpecError("cmd", f"{settings.cmd!r} is one text; write a list of words")
-    command = image.command if settings.cmd is None else settings.cmd
-    return (*command, *settings.args)
+    return (*(own if settings.cmd is None else settings.cmd), *settings.args)
 
 
 def _environment(settings: ServerSettings, port: int) -> dict[str, str]:
@@ -237,32 +248,6 @@ def _labels(settings: ServerSettings, image: ImageFacts) -> dict[str, str]:
     return {**labels, IMAGE_LABEL: image.id} if image.id else labels
 
 
-def _mounts(
-    settings: ServerSettings, account: Account, fields: Mapping[str, str]
-) -> Iterator[Mount]:
-    home_target = names.expand(settings.home_target, fields, option="home_target")
-    if home_target:
-        yield Mount.bind(account.home, home_target)
-    for option in ("volumes", "read_only_volumes"):
-        for source, target in getattr(settings, option).items():
-            path, read_only = _target(option, target)
-            yield Mount.bind(
-                names.expand(source, fields, option=option),
-                names.expand(path, fields, option=option),
-                read_only=read_only,
-            )
-
-
-def _target(option: str, target: str | Mapping[str, str]) -> tuple[str, bool]:
-    """Return the path template of a volume, and whether it is read-only."""
-    always = option == "read_only_volumes"
-    if isinstance(target, str):
-        return target, always
-    mode = target.get("mode", "ro" if always else "rw")
-    if "bind" not in target or mode not in (("ro",) if always else ("ro", "rw")):
-        raise SpecError(
-            option,
-            f"{dict(target)!r} must be a path or {{'bind': path, 'mode': 'ro'}}, the mode 'rw' "
-            "only in volumes",
-        )
-    return target["bind"], mode == "ro"
+def _annotations(settings: ServerSettings) -> dict[str, str]:
+    kept = {KEEP_GROUPS: "1"} if settings.keep_groups else {}
+    return {**settings.extra_annotations, **kept}

@@ -5,6 +5,7 @@ Pure. What is refused here is refused before the engine is asked.
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 import signal
@@ -17,7 +18,29 @@ if TYPE_CHECKING:
 
 _PORT_MAX = 65535
 _SIGNAL_MAX = 64
+_HOSTNAME_LENGTH = 64
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_OCTAL = re.compile(r"0?[0-7]{3}")
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+_HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_USER = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]*(:[a-zA-Z0-9_][a-zA-Z0-9_.-]*)?")
+_DEVICE = re.compile(r"/dev/[^\s:]+(:/[^\s:]+)?(:[rwm]{1,3})?")
+_CDI = re.compile(r"[a-zA-Z][\w.-]*/[a-zA-Z][\w.-]*=[\w.:-]+", re.ASCII)
+ULIMITS = (
+    *("core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc"),
+    *("rss", "rtprio", "rttime", "sigpending", "stack"),
+)
+"""ref: getrlimit(2)"""
+CAPABILITIES = (
+    *("AUDIT_CONTROL", "AUDIT_READ", "AUDIT_WRITE", "BLOCK_SUSPEND", "BPF", "CHECKPOINT_RESTORE"),
+    *("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "IPC_LOCK", "IPC_OWNER"),
+    *("KILL", "LEASE", "LINUX_IMMUTABLE", "MAC_ADMIN", "MAC_OVERRIDE", "MKNOD", "NET_ADMIN"),
+    *("NET_BIND_SERVICE", "NET_BROADCAST", "NET_RAW", "PERFMON", "SETFCAP", "SETGID", "SETPCAP"),
+    *("SETUID", "SYSLOG", "SYS_ADMIN", "SYS_BOOT", "SYS_CHROOT", "SYS_MODULE", "SYS_NICE"),
+    *("SYS_PACCT", "SYS_PTRACE", "SYS_RAWIO", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG"),
+    "WAKE_ALARM",
+)
+"""ref: capabilities(7)"""
 
 
 def signal_number(value: str | int) -> int:
@@ -52,7 +75,7 @@ def words(option: str, value: Sequence[str] | None) -> tuple[str, ...] | None:
     return tuple(value)
 
 
-def image(reference: str) -> None:
+def image(reference: str, *, option: str = "image") -> None:
     """Refuse what cannot be a reference or id of an image."""
     if (
         not reference
@@ -61,7 +84,7 @@ def image(reference: str) -> None:
         or _CONTROL.search(reference)
     ):
         raise SpecError(
-            "image",
+            option,
             f"{reference!r} is no image; name one such as 'quay.io/jupyterhub/singleuser:5'",
         )
 
@@ -80,13 +103,13 @@ def port(number: int) -> None:
         raise SpecError("port", f"{number} is no TCP port; use 1 to {_PORT_MAX}")
 
 
-def ip(address: str) -> None:
+def ip(option: str, address: str) -> None:
     """Refuse what is no literal IP address."""
     try:
         ipaddress.ip_address(address)
     except ValueError:
         raise SpecError(
-            "host_ip", f"{address!r} is no IP address; use a literal one such as '127.0.0.1'"
+            option, f"{address!r} is no IP address; use a literal one such as '127.0.0.1'"
         ) from None
 
 
@@ -99,8 +122,95 @@ def environment(variables: Mapping[str, str]) -> None:
             raise SpecError("environment", f"the value of {name} must be a text without NUL")
 
 
-def labels(texts: Mapping[str, str]) -> None:
+def labels(option: str, texts: Mapping[str, str]) -> None:
     """Refuse names and values that are no texts."""
     for name, value in texts.items():
         if not name or not isinstance(name, str) or not isinstance(value, str):
-            raise SpecError("extra_labels", f"{name!r}: names and values must be texts")
+            raise SpecError(option, f"{name!r}: names and values must be texts")
+
+
+def commas(value: str) -> tuple[str, ...]:
+    """Return the words of a text in which commas are between them."""
+    return tuple(word for word in value.split(",") if word)
+
+
+def octal(option: str, value: str) -> str:
+    """Return four octal digits of a text such as ``"027"``."""
+    if not _OCTAL.fullmatch(value):
+        raise SpecError(option, f"{value!r} is no file mode; use octal digits, such as '0027'")
+    return value.zfill(4)
+
+
+def hostname(option: str, value: str) -> None:
+    """Refuse what is no name of a host.
+
+    ref: RFC 1123, 2.1; the kernel takes no more than 64 characters.
+    """
+    if len(value) > _HOSTNAME_LENGTH or not _HOSTNAME.fullmatch(value):
+        raise SpecError(
+            option,
+            f"{value!r} is no host name; use letters, digits and hyphens, parts joined by dots, "
+            f"at most {_HOSTNAME_LENGTH} characters",
+        )
+
+
+def user(option: str, value: str) -> None:
+    """Refuse what is no ``user`` or ``user:group``, each a name or a number."""
+    if not _USER.fullmatch(value):
+        raise SpecError(
+            option, f"{value!r} is no user; use a name or number, and a group, such as '1000:100'"
+        )
+
+
+def capabilities(option: str, value: Sequence[str]) -> tuple[str, ...]:
+    """Return the capabilities as the engine writes them, such as ``CAP_NET_RAW``."""
+    return tuple(_capability(option, word) for word in words(option, value) or ())
+
+
+def _capability(option: str, word: str) -> str:
+    name = word.upper().removeprefix("CAP_")
+    if name == "ALL":
+        return name
+    if name not in CAPABILITIES:
+        near = difflib.get_close_matches(name, CAPABILITIES, 3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "see capabilities(7)"
+        raise SpecError(option, f"{word!r} is no capability; {hint}")
+    return f"CAP_{name}"
+
+
+def ulimits(value: Mapping[str, int | Sequence[int]]) -> dict[str, tuple[int, int]]:
+    """Return soft and hard limit of each name; -1 is no limit."""
+    limits = {}
+    for name, limit in value.items():
+        pair = tuple(limit) if isinstance(limit, list | tuple) else (limit, limit)
+        numbers = all(type(number) is int and number >= -1 for number in pair)
+        if name not in ULIMITS:
+            raise SpecError("ulimits", f"{name!r} is no limit; known: {', '.join(ULIMITS)}")
+        if len(pair) != 2 or not numbers:  # noqa: PLR2004
+            raise SpecError(
+                "ulimits", f"{name}: {limit!r} must be a number, or (soft, hard); -1 is no limit"
+            )
+        if pair[1] != -1 and not -1 < pair[0] <= pair[1]:
+            raise SpecError("ulimits", f"{name}: the soft limit {pair[0]} is above {pair[1]}")
+        limits[name] = (pair[0], pair[1])
+    return limits
+
+
+def device(value: str) -> None:
+    """Refuse what is neither a device file nor the name of a CDI device."""
+    is_path = _DEVICE.fullmatch(value) and ".." not in re.split("[:/]", value)
+    if not is_path and not _CDI.fullmatch(value):
+        raise SpecError(
+            "devices",
+            f"{value!r} is no device; use a path such as '/dev/fuse', with a path in the "
+            "container and permissions if needed ('/dev/sda:/dev/disk:r'), or a CDI name such "
+            "as 'nvidia.com/gpu=all'",
+        )
+
+
+def bytes_at_least(option: str, value: int, least: int) -> None:
+    """Refuse a size that is too small."""
+    if value < least:
+        raise SpecError(
+            option, f"{value} bytes are too few; give at least {least} (a size such as '1G')"
+        )

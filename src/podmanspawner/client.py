@@ -84,7 +84,7 @@ class UserPodman(RestClient):
 
         Raises:
             ImageNotFound: it is not.
-            SpecError: a volume's source does not exist.
+            SpecError: a volume's source or a device does not exist.
             PodmanError: the engine refuses the spec.
         """
         operation = f"create container {spec.name}"
@@ -104,6 +104,15 @@ class UserPodman(RestClient):
     def _explain_create(self, error: PodmanError, spec: ContainerSpec) -> None:
         """Ask what was wrong: versions differ in the status, and it says little in all of them."""
         missing_source = answers.missing_path(error.message)
+        for device in spec.devices:
+            # Podman 4.3 panics where no CDI specification exists at all
+            nowhere = "=" in device and "slice bounds out of range" in error.message
+            if nowhere or (missing_source and device.startswith(missing_source)):
+                raise SpecError(
+                    "devices",
+                    f"the host has no {device}, or {self.account.name} may not see it. CDI names "
+                    "are looked up in /etc/cdi and /run/cdi.",
+                ) from error
         if missing_source:
             raise SpecError(
                 "volumes",
@@ -137,6 +146,8 @@ class UserPodman(RestClient):
                     operation=operation,
                     status=error.status,
                 ) from error
+            if refused := answers.refused_option(error.message):
+                raise SpecError(refused[0], f"{refused[1]}. ({error.message})") from error
             if program := answers.missing_program(error.message):
                 raise SpecError(
                     "cmd",

@@ -167,27 +167,28 @@ class Images:
             )
         return answers.strings(answers.obj(loaded, operation).get("Names"), operation)
 
-    def user_ids(self, image: Image) -> tuple[int, int]:
-        """Return uid and gid of the user that the image runs as.
+    def user_ids(self, image: Image, user: str = "") -> tuple[int, int]:
+        """Return uid and gid of the user that the image runs as, or of another one of it.
 
         Numbers are taken as they are. A name is looked up in the image's own ``/etc/passwd``,
         read from a container that is created for it, never started, and removed.
 
         Raises:
-            SpecError: the image names a user that it does not have.
+            SpecError: the image does not have that user.
         """
-        user, _, group = image.user.partition(":")
+        option = "container_user" if user else "user_mapping"
+        user, _, group = (user or image.user).partition(":")
         if not user:
             return 0, 0
         number, group_number = _number(user), _number(group)
         if number is not None and (group_number is not None or number == 0):
             return number, group_number or 0
         tables = self._tables(image)
-        uid, gid = _look_up(tables["passwd"], user, image)
+        uid, gid = _look_up(tables["passwd"], user, option)
         if group_number is not None:
             gid = group_number
         elif group:
-            gid = _look_up(tables["group"], group, image)[0]
+            gid = _look_up(tables["group"], group, option)[0]
         return uid, gid
 
     def _tables(self, image: Image) -> dict[str, str]:
@@ -271,7 +272,7 @@ def _not_pulled(reference: str, why: str) -> ImageNotFound:
     )
 
 
-def _look_up(table: str, name: str, image: Image) -> tuple[int, int]:
+def _look_up(table: str, name: str, option: str) -> tuple[int, int]:
     """Return third and fourth field of the line whose first (or third) is ``name``.
 
     ref: passwd(5), group(5).
@@ -285,7 +286,7 @@ def _look_up(table: str, name: str, image: Image) -> tuple[int, int]:
     if (number := _number(name)) is not None:
         return number, 0
     raise SpecError(
-        "user_mapping",
-        f"the image {image.id[:12]} runs as {name!r}, whom its /etc/passwd does not have. Give "
-        "the numbers: user_mapping = 'keep-id:uid=1000,gid=100'.",
+        option,
+        f"the server would run as {name!r}, whom the image does not have. Give the numbers: "
+        "user_mapping = 'keep-id:uid=1000,gid=100', and container_user if it is set.",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import posixpath
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -117,7 +118,7 @@ def launch(
         seconds=pull_seconds,
         progress=_now_and_then(lambda line: report(30, f"Pulling the image: {line}")),
     )
-    facts = image_facts(podman, image)
+    facts = image_facts(podman, image, settings.container_user)
     settings = for_engine(settings, podman)
     name = settings.server.container(settings.prefix, settings.name_template)
     old = find(podman, settings.server, name)
@@ -178,6 +179,8 @@ def _create_and_start(
         port = settings.port or pick_port(settings.host_ip)
         report(50, "Creating the container; the first one of an image may take a minute")
         made = podman.create(_spec(settings, facts, podman.account, port))
+        if settings.keep_groups:
+            _demand_crun(podman, made)
         report(70, "Starting the container")
         try:
             podman.start(made)
@@ -188,6 +191,17 @@ def _create_and_start(
         else:
             return Started(made, port, resumed=False)
     raise AssertionError  # the last attempt returns or raises
+
+
+def _demand_crun(podman: UserPodman, container: str) -> None:
+    """Refuse a runtime that would leave the account's groups out without a word."""
+    runtime = podman.inspect(container).runtime
+    if posixpath.basename(runtime) != "crun":
+        raise SpecError(
+            "keep_groups",
+            f"it needs the runtime crun, and {podman.account.name} has {runtime!r}; install crun "
+            'and set runtime = "crun" in [engine] of containers.conf',
+        )
 
 
 def _spec(
@@ -207,17 +221,21 @@ def for_engine(settings: ServerSettings, podman: UserPodman) -> ServerSettings:
     return replace(settings, engine=engine, environment=environment)
 
 
-_ids: dict[str, tuple[int, int]] = {}
+_ids: dict[tuple[int, str, str], tuple[int, int]] = {}
 
 
-def image_facts(podman: UserPodman, image: Image) -> ImageFacts:
-    """Return what the builder needs to know of an image; its user is looked up once per image."""
-    uid_gid = _ids.get(f"{podman.account.uid}/{image.id}")
+def image_facts(podman: UserPodman, image: Image, user: str = "") -> ImageFacts:
+    """Return what the builder needs to know of an image and of its user, or of another one of it.
+
+    A user is looked up once.
+    """
+    key = (podman.account.uid, image.id, user)
+    uid_gid = _ids.get(key)
     if uid_gid is None:
-        uid_gid = _ids[f"{podman.account.uid}/{image.id}"] = podman.images.user_ids(image)
+        uid_gid = _ids[key] = podman.images.user_ids(image, user)
     return ImageFacts(
         id=image.id,
-        user=image.user,
+        user=user or image.user,
         working_dir=image.working_dir,
         environment=image.environment,
         command=image.command,

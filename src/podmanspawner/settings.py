@@ -43,7 +43,7 @@ class ImageFacts:
     id: str = ""
     """Hex id; a kept container of another image is thereby seen to be out of date."""
     user: str = ""
-    """As configured: ``""``, ``"jovyan"``, ``"1000"``, ``"1000:100"``."""
+    """As configured: ``""``, ``"jovyan"``, ``"1000"``, ``"1000:100"``; or ``container_user``."""
     working_dir: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     command: Sequence[str] = ()
@@ -68,6 +68,10 @@ class ServerSettings:
     """None for the image's own command."""
     args: Sequence[str] = ()
     """Words after the command, be it the image's."""
+    entrypoint: Sequence[str] = ()
+    """Empty for the image's own."""
+    container_user: str = ""
+    """Empty for the image's own, or the mapping's."""
     prefix: str = names.DEFAULT_PREFIX
     name_template: str = names.DEFAULT_TEMPLATE
     extra_labels: Mapping[str, str] = field(default_factory=dict)
@@ -76,6 +80,8 @@ class ServerSettings:
     volumes: Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
     """Host path to container path or ``{"bind": path, "mode": "ro" or "rw"}``; templates."""
     read_only_volumes: Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
+    tmpfs: Mapping[str, str | int] = field(default_factory=dict)
+    """Container path, a template, to a size or to options."""
     home_target: str = "{image_home}"
     """Template of where the account's home is mounted; empty for nowhere."""
     user_mapping: str = "auto"
@@ -91,6 +97,22 @@ class ServerSettings:
     """Bytes."""
     cpu_limit: float | None = None
     """Cores."""
+    pids_limit: int | None = None
+    shm_size: int | None = None
+    """Bytes."""
+    ulimits: Mapping[str, int | Sequence[int]] = field(default_factory=dict)
+    hostname: str = ""
+    """Template; empty for a part of the container's id."""
+    extra_hosts: Mapping[str, str] = field(default_factory=dict)
+    dns: Sequence[str] = ()
+    devices: Sequence[str] = ()
+    umask: str = ""
+    extra_annotations: Mapping[str, str] = field(default_factory=dict)
+    keep_groups: bool = False
+    cap_add: Sequence[str] = ()
+    cap_drop: Sequence[str] = ()
+    no_new_privileges: bool = True
+    read_only: bool = False
     init: bool = True
     stop_signal: str | int = ""
     """Name or number; empty for the image's own."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import posixpath
 import re
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from . import checks
 from .errors import SpecError
+from .mounts import FIELDS, Mount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,55 +34,15 @@ CPUS_MIN = 0.01
 """Cores; the kernel takes no quota below 1 ms, which is this share of the period."""
 CPU_PERIOD = 100_000
 """Microseconds."""
+PIDS_MIN = 2
+"""An init process and the server."""
+SHM_MIN = 4096
+"""Bytes; a page of memory."""
+_NO_LIMIT = 2**64 - 1
 
 _ID_MAX = 2**32 - 2
 _CONTAINER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _KEEP_ID = re.compile(r"keep-id:uid=([0-9]{1,10}),gid=([0-9]{1,10})")
-
-
-@dataclass(frozen=True)
-class Mount:
-    """A folder or file of the host, seen in the container.
-
-    Raises:
-        SpecError: one of the paths is not absolute or not plain.
-    """
-
-    source: str
-    """Absolute path on the host; it must exist when the container is created."""
-    target: str
-    """Absolute normalised path in the container."""
-    read_only: bool = False
-
-    def __post_init__(self) -> None:
-        option = "read_only_volumes" if self.read_only else "volumes"
-        checks.path(option, self.source)
-        checks.path(option, self.target)
-        if self.target != posixpath.normpath(self.target) or self.target.strip("/") == "":
-            raise SpecError(
-                option,
-                f"{self.target!r} is no place for a mount; name a folder below '/' in its "
-                "shortest form, such as /data",
-            )
-
-    @classmethod
-    def bind(cls, source: str, target: str, *, read_only: bool = False) -> Mount:
-        """Return a mount of a host path; a trailing slash of the target is dropped.
-
-        Raises:
-            SpecError: one of the paths is not absolute or not plain.
-        """
-        plain = target if ".." in target.split("/") else posixpath.normpath(target or ".")
-        return cls(source, plain, read_only=read_only)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return one entry of ``mounts``."""
-        return {
-            "type": "bind",
-            "source": self.source,
-            "destination": self.target,
-            "options": ["rbind", "ro" if self.read_only else "rw"],
-        }
 
 
 @dataclass(frozen=True)
@@ -100,7 +60,7 @@ class Port:
     def __post_init__(self) -> None:
         checks.port(self.container_port)
         checks.port(self.host_port)
-        checks.ip(self.host_ip)
+        checks.ip("host_ip", self.host_ip)
 
     def to_json(self) -> dict[str, Any]:
         """Return one entry of ``portmappings``."""
@@ -123,6 +83,8 @@ class Resources:
     """Bytes. As much again is allowed as swap, as ``podman run --memory`` does."""
     cpus: float | None = None
     """Cores."""
+    pids: int | None = None
+    """Processes and threads; -1 is no limit, None the engine's own (2048)."""
 
     def __post_init__(self) -> None:
         if self.memory is not None and self.memory < MEMORY_MIN:
@@ -138,6 +100,13 @@ class Resources:
                 "None for no limit",
             )
 
+        if self.pids is not None and self.pids != -1 and self.pids < PIDS_MIN:
+            raise SpecError(
+                "pids_limit",
+                f"{self.pids} processes are too few for a container; give at least {PIDS_MIN}, "
+                "-1 for no limit or None for the engine's own",
+            )
+
     def to_json(self) -> dict[str, Any]:
         """Return ``resource_limits``; empty without a limit."""
         limits: dict[str, Any] = {}
@@ -145,6 +114,8 @@ class Resources:
             limits["memory"] = {"limit": self.memory, "swap": 2 * self.memory}
         if self.cpus is not None:
             limits["cpu"] = {"quota": round(self.cpus * CPU_PERIOD), "period": CPU_PERIOD}
+        if self.pids is not None:
+            limits["pids"] = {"limit": self.pids}
         return limits
 
 
@@ -237,6 +208,30 @@ class ContainerSpec:
     """Options of pasta or slirp4netns, as the program itself takes them."""
     user_mapping: UserMapping = UserMapping()
     resources: Resources = Resources()
+    shm_size: int | None = None
+    """Bytes of ``/dev/shm``; None for the engine's 64 MB."""
+    ulimits: Mapping[str, int | Sequence[int]] = field(default_factory=dict)
+    """Name, such as ``nofile``, to the limit or to (soft, hard); -1 is no limit."""
+    hostname: str | None = None
+    """Name of the host inside; None for a part of the id."""
+    extra_hosts: Mapping[str, str] = field(default_factory=dict)
+    """Name to address: lines of the container's ``/etc/hosts``."""
+    dns: Sequence[str] = ()
+    """Addresses of name servers, instead of the host's."""
+    devices: Sequence[str] = ()
+    """Paths of device files (``"/dev/fuse"``, ``"/dev/a:/dev/b:rw"``) or CDI names."""
+    umask: str | None = None
+    """Octal; None for the engine's ``0022``."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """Told to the runtime and its hooks."""
+    cap_add: Sequence[str] = ()
+    """Capabilities, such as ``"NET_RAW"``, besides the engine's default ones."""
+    cap_drop: Sequence[str] = ()
+    """Capabilities to take away; ``"ALL"`` for all."""
+    no_new_privileges: bool = False
+    """Whether no process can gain privileges, through sudo or a setuid program."""
+    read_only: bool = False
+    """Whether the root file system is read-only; mounts have their own."""
     init: bool = False
     """Whether a small init process passes on signals and reaps children."""
     stop_signal: str | int | None = None
@@ -250,11 +245,12 @@ class ContainerSpec:
             raise SpecError("name", f"{self.name!r} must match {_CONTAINER_NAME.pattern}")
         self._freeze()
         checks.environment(self.environment)
-        checks.labels(self.labels)
+        checks.labels("extra_labels", self.labels)
         if self.working_dir is not None:
             checks.path("working_dir", self.working_dir)
         self._check_mounts()
         self._check_network()
+        self._check_identity()
         if self.stop_signal is not None:
             checks.signal_number(self.stop_signal)
         if self.stop_timeout is not None and self.stop_timeout < 0:
@@ -266,11 +262,20 @@ class ContainerSpec:
             "command": checks.words("cmd", self.command),
             "entrypoint": checks.words("entrypoint", self.entrypoint),
             "network_options": checks.words("network", self.network_options),
+            "dns": checks.words("dns", self.dns),
+            "devices": checks.words("devices", self.devices),
+            "cap_add": checks.capabilities("cap_add", self.cap_add),
+            "cap_drop": checks.capabilities("cap_drop", self.cap_drop),
             "environment": MappingProxyType(dict(self.environment)),
             "labels": MappingProxyType(dict(self.labels)),
+            "annotations": MappingProxyType(dict(self.annotations)),
+            "extra_hosts": MappingProxyType(dict(self.extra_hosts)),
+            "ulimits": MappingProxyType(checks.ulimits(self.ulimits)),
             "mounts": tuple(self.mounts),
             "ports": tuple(self.ports),
         }
+        if self.umask is not None:
+            own["umask"] = checks.octal("umask", self.umask)
         for name, value in own.items():
             object.__setattr__(self, name, value)
 
@@ -279,11 +284,15 @@ class ContainerSpec:
         for mount in self.mounts:
             if mount.target in seen:
                 raise SpecError(
-                    "read_only_volumes" if mount.read_only else "volumes",
+                    mount.option,
                     f"two mounts at {mount.target!r}; give each a target of its own (the home's "
                     "is home_target, '' for none)",
                 )
             seen.add(mount.target)
+        for device in self.devices:
+            checks.device(device)
+        if self.shm_size is not None:
+            checks.bytes_at_least("shm_size", self.shm_size, SHM_MIN)
 
     def _check_network(self) -> None:
         if self.network not in NETWORKS:
@@ -294,6 +303,19 @@ class ContainerSpec:
             )
         if self.network_options and self.network not in ("pasta", "slirp4netns"):
             raise SpecError("network", f"{self.network!r} takes no options")
+        for name, address in self.extra_hosts.items():
+            checks.hostname("extra_hosts", name)
+            # Podman 4.3's API writes "host-gateway" to /etc/hosts as it is
+            checks.ip("extra_hosts", address)
+        for address in self.dns:
+            checks.ip("dns", address)
+
+    def _check_identity(self) -> None:
+        checks.labels("extra_annotations", self.annotations)
+        if self.user is not None:
+            checks.user("container_user", self.user)
+        if self.hostname is not None:
+            checks.hostname("hostname", self.hostname)
 
     def to_json(self) -> dict[str, Any]:
         """Return the body of ``POST /containers/create``: only what is set."""
@@ -304,24 +326,61 @@ class ContainerSpec:
             "entrypoint": self.entrypoint and list(self.entrypoint),
             "env": dict(self.environment),
             "labels": dict(self.labels),
+            "annotations": dict(self.annotations),
             "work_dir": self.working_dir,
-            "user": self.user,
-            "mounts": [mount.to_json() for mount in self.mounts],
-            "portmappings": [port.to_json() for port in self.ports],
-            "netns": {"nsmode": self.network},
-            "network_options": self._network_options(),
-            "userns": self.user_mapping.to_json(),
-            "resource_limits": self.resources.to_json(),
+            "umask": self.umask,
             "init": self.init or None,
-            "stop_signal": None
-            if self.stop_signal is None
-            else checks.signal_number(self.stop_signal),
+            "stop_signal": (
+                None if self.stop_signal is None else checks.signal_number(self.stop_signal)
+            ),
             "stop_timeout": self.stop_timeout,
+            **self._storage_json(),
+            **self._network_json(),
+            **self._security_json(),
+            **self._limits_json(),
         }
         return {key: value for key, value in body.items() if value not in (None, (), [], {})}
 
-    def _network_options(self) -> dict[str, list[str]]:
-        return {self.network: list(self.network_options)} if self.network_options else {}
+    def _storage_json(self) -> dict[str, Any]:
+        return {
+            **{
+                key: [mount.to_json() for mount in self.mounts if mount.json_field == key]
+                for key in FIELDS
+            },
+            "devices": [{"path": device} for device in self.devices],
+            "shm_size": self.shm_size,
+            "read_only_filesystem": self.read_only or None,
+        }
+
+    def _network_json(self) -> dict[str, Any]:
+        options = {self.network: list(self.network_options)} if self.network_options else {}
+        return {
+            "hostname": self.hostname,
+            "portmappings": [port.to_json() for port in self.ports],
+            "netns": {"nsmode": self.network},
+            "network_options": options,
+            "hostadd": [f"{name}:{address}" for name, address in self.extra_hosts.items()],
+            "dns_server": list(self.dns),
+        }
+
+    def _security_json(self) -> dict[str, Any]:
+        return {
+            "user": self.user,
+            "userns": self.user_mapping.to_json(),
+            "cap_add": list(self.cap_add),
+            "cap_drop": list(self.cap_drop),
+            "no_new_privileges": self.no_new_privileges or None,
+        }
+
+    def _limits_json(self) -> dict[str, Any]:
+        limits = checks.ulimits(self.ulimits)
+        return {
+            "resource_limits": self.resources.to_json(),
+            "r_limits": [
+                {"type": name, "soft": soft % (_NO_LIMIT + 1), "hard": hard % (_NO_LIMIT + 1)}
+                for name, (soft, hard) in limits.items()
+            ],
+        }
 
     def fingerprint(self) -> str:
         """Return a SHA-256 in hex that changes when the container would have to be made anew.

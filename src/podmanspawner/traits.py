@@ -9,8 +9,8 @@ from traitlets import (
     Dict,
     Enum,
     Float,
-    HasTraits,
     Integer,
+    List,
     TraitError,
     Unicode,
     default,
@@ -21,12 +21,13 @@ from .activation import Activation
 from .checks import signal_number
 from .errors import SpecError
 from .images import PullPolicy
+from .limits import LimitOptions
 from .names import DEFAULT_PREFIX, DEFAULT_TEMPLATE
 from .settings import NetworkChoice
 from .spec import UserMapping
 
 
-class PodmanOptions(HasTraits):
+class PodmanOptions(LimitOptions):
     """Options of the spawner, as an administrator sets them in ``jupyterhub_config.py``."""
 
     hub: Any
@@ -104,6 +105,18 @@ class PodmanOptions(HasTraits):
         min=1.0,
         help="""
         Seconds after which a pull is given up. ``start_timeout`` must leave room for it.
+
+        .. versionadded:: 1.0
+        """,
+    ).tag(config=True)
+
+    entrypoint = List(
+        Unicode(),
+        help="""
+        What is started in the container, before ``cmd``, in place of the image's entry point.
+
+        A list of words; no shell takes part. Default: the image's own. Example:
+        ``["tini", "-g", "--"]``.
 
         .. versionadded:: 1.0
         """,
@@ -256,6 +269,18 @@ class PodmanOptions(HasTraits):
         value_trait=Unicode(),
         help="""
         Labels that the containers get besides the spawner's own.
+
+        .. versionadded:: 1.0
+        """,
+    ).tag(config=True)
+
+    extra_annotations = Dict(
+        key_trait=Unicode(),
+        value_trait=Unicode(),
+        help="""
+        Annotations of the containers, for the runtime and its hooks.
+
+        Default: none. Example: ``{"org.example.team": "physics"}``.
 
         .. versionadded:: 1.0
         """,

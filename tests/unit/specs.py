@@ -13,9 +13,10 @@ from typing import Any
 
 from podmanspawner.account import Account
 from podmanspawner.builder import build
+from podmanspawner.mounts import Mount
 from podmanspawner.names import ServerName
 from podmanspawner.settings import Engine, ImageFacts, ServerSettings
-from podmanspawner.spec import ContainerSpec, Mount, Port, Resources, UserMapping
+from podmanspawner.spec import ContainerSpec, Port, Resources, UserMapping
 
 IMAGE = "localhost/podmanspawner-test:latest"
 ACCOUNT = Account(name="ada", uid=1001, gid=1002, home="/home/ada")
@@ -157,6 +158,53 @@ def _plain(image: str, data: str) -> dict[str, Case]:
             },
             needs="limits",
         ),
+        "limits-pids": Case(
+            spec(resources=Resources(pids=100)), {("HostConfig", "PidsLimit"): 100}, needs="limits"
+        ),
+        "shm-size": Case(spec(shm_size=1 << 24), {("HostConfig", "ShmSize"): 1 << 24}),
+        "ulimits": Case(
+            spec(ulimits={"nofile": (512, 1024), "core": 0}),
+            {
+                ("HostConfig", "Ulimits"): holds(
+                    {"Name": "RLIMIT_NOFILE", "Soft": 512, "Hard": 1024},
+                    {"Name": "RLIMIT_CORE", "Soft": 0, "Hard": 0},
+                )
+            },
+        ),
+        "hostname": Case(spec(hostname="ada.example"), {("Config", "Hostname"): "ada.example"}),
+        "extra-hosts": Case(
+            spec(extra_hosts={"db.example.org": "192.0.2.7", "six": "2001:db8::1"}),
+            {("HostConfig", "ExtraHosts"): ["db.example.org:192.0.2.7", "six:2001:db8::1"]},
+        ),
+        "dns": Case(
+            spec(dns=["192.0.2.53", "2001:db8::53"]),
+            {("HostConfig", "Dns"): ["192.0.2.53", "2001:db8::53"]},
+        ),
+        "devices": Case(spec(devices=["/dev/fuse", "/dev/null:/dev/mynull:rw"])),
+        "umask": Case(spec(umask="027"), {("Config", "Umask"): "0027"}),
+        "annotations": Case(
+            spec(annotations={"example.org/team": "ü"}),
+            {("Config", "Annotations", "example.org/team"): "ü"},
+        ),
+        "capabilities": Case(
+            spec(cap_add=["net_admin"], cap_drop=["CAP_CHOWN"]),
+            {
+                ("HostConfig", "CapAdd"): ["CAP_NET_ADMIN"],
+                ("HostConfig", "CapDrop"): holds("CAP_CHOWN"),
+            },
+        ),
+        "no-new-privileges": Case(
+            spec(no_new_privileges=True), {("HostConfig", "SecurityOpt"): ["no-new-privileges"]}
+        ),
+        "read-only": Case(spec(read_only=True), {("HostConfig", "ReadonlyRootfs"): True}),
+        "tmpfs": Case(
+            spec(mounts=[Mount("", "/scratch", kind="tmpfs", options=["size=16m", "mode=1770"])]),
+            {
+                ("HostConfig", "Tmpfs", "/scratch"): lambda found: (
+                    {"size=16m", "mode=1770", "rw"} <= set(found.split(","))
+                )
+            },
+        ),
         "init": Case(spec(init=True), {("HostConfig", "Init"): True}),
         "stop": Case(
             spec(stop_signal="int", stop_timeout=0),
@@ -189,6 +237,22 @@ def _built(image: str, account: Account, data: str) -> dict[str, Case]:
         "read_only_volumes": {f"{data}/.": "/ro"},
         "mem_limit": 1 << 30,
         "cpu_limit": 0.5,
+        "entrypoint": ["/bin/sh", "--"],
+        "container_user": "1000:100",
+        "umask": "0077",
+        "hostname": "{username}",
+        "extra_hosts": {"db": "192.0.2.7"},
+        "dns": ["192.0.2.53"],
+        "extra_annotations": {"example.org/team": "engines"},
+        "keep_groups": True,
+        "pids_limit": 500,
+        "shm_size": 1 << 24,
+        "ulimits": {"nofile": 512},
+        "devices": ["/dev/fuse"],
+        "cap_add": ["NET_RAW"],
+        "cap_drop": ["CHOWN"],
+        "read_only": True,
+        "tmpfs": {"/scratch/": "16m", "/run": ""},
         "stop_signal": "SIGINT",
         "delete_grace_period": 5,
     }
@@ -240,6 +304,14 @@ def _built(image: str, account: Account, data: str) -> dict[str, Case]:
                         f"/{account.name}": False,
                         "/ro": False,
                     }
+                ),
+                ("Config", "User"): "1000:100",
+                ("Config", "Hostname"): "ada",
+                ("Config", "Umask"): "0077",
+                ("HostConfig", "ReadonlyRootfs"): True,
+                ("HostConfig", "SecurityOpt"): ["no-new-privileges"],
+                ("HostConfig", "Tmpfs"): lambda found: (
+                    set(found) == {"/scratch", "/run", "/tmp", "/var/tmp"}
                 ),
                 ("HostConfig", "Init"): True,
                 ("Config", "StopTimeout"): 5,

@@ -67,6 +67,7 @@ def test_container():
         environment={"A": "1", "B": "2=3", "C": ""},
         command=("sh", "-c", ""),
         state=ContainerState("exited", False, 3, 0, False, ""),
+        runtime="",
     )
 
 
@@ -292,6 +293,20 @@ def test_version(text, wanted):
 )
 def test_missing_path(message, wanted):
     assert a.missing_path(message) == wanted
+
+
+@pytest.mark.parametrize(
+    ("message", "option"),
+    [
+        ("runc: error setting rlimit type 7: operation not permitted: OCI permission", "ulimits"),
+        ("crun: setrlimit `RLIMIT_NOFILE`: Operation not permitted", "ulimits"),
+        ("setting up CDI devices: unresolvable CDI devices example.com/gpu=0", "devices"),
+        ("no such container", None),
+    ],
+)
+def test_refused_option(message, option):
+    refused = a.refused_option(message)
+    assert (refused[0] if refused else None) == option
 
 
 @pytest.mark.parametrize(

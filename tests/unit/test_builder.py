@@ -12,9 +12,10 @@ from podmanspawner.builder import (
     map_user,
 )
 from podmanspawner.errors import SpecError
+from podmanspawner.mounts import Mount
 from podmanspawner.names import ServerName
 from podmanspawner.settings import Engine, ImageFacts, ServerSettings
-from podmanspawner.spec import FINGERPRINT_LABEL, Mount, Port, UserMapping
+from podmanspawner.spec import FINGERPRINT_LABEL, Port, UserMapping
 from specs import ACCOUNT, JOVYAN, PORT
 
 SLIRP = Engine((4, 3, 1), pasta=True)
@@ -161,6 +162,9 @@ def test_environment_values():
         (facts("", entrypoint=["x"]), {}, None),
         (facts("", entrypoint=["x"]), {"args": ["--debug"]}, ("--debug",)),
         (facts(""), {"cmd": ["a"]}, ("a",)),
+        (JOVYAN, {"entrypoint": ["e"]}, None),
+        (JOVYAN, {"entrypoint": ["e"], "args": ["--debug"]}, ("--debug",)),
+        (JOVYAN, {"entrypoint": ["e"], "cmd": ["a"], "args": ["b"]}, ("a", "b")),
     ],
 )
 def test_command(image, options, command):
@@ -185,6 +189,10 @@ def test_image_home(image, home):
 HOME = Mount("/home/ada", "/home/jovyan")
 
 
+def scratch(target, *options):
+    return Mount("", target, kind="tmpfs", options=options)
+
+
 @pytest.mark.parametrize(
     ("options", "mounts"),
     [
@@ -202,6 +210,11 @@ HOME = Mount("/home/ada", "/home/jovyan")
         ({"read_only_volumes": {"/srv": "/data"}}, [HOME, Mount("/srv", "/data", read_only=True)]),
         ({"read_only_volumes": {"/srv": {"bind": "/data"}}},
          [HOME, Mount("/srv", "/data", read_only=True)]),
+        ({"tmpfs": {"/a": "1g", "/b/": 7, "/{uid}": "size=1m,mode=700"}},
+         [HOME, scratch("/a", "size=1g"), scratch("/b", "size=7"),
+          scratch("/1001", "size=1m", "mode=700")]),
+        ({"read_only": True, "home_target": "", "tmpfs": {"/tmp": ""}, "volumes": {"/a": "/run"}},
+         [Mount("/a", "/run"), scratch("/tmp"), scratch("/var/tmp", "mode=1777")]),
         ({"server": ServerName("8081", "../../etc", ".."), "volumes": {
             "/srv/{username}/{servername}": "/data"}},
          [HOME, Mount("/srv/etc---74ccf3c5b4c19a81/x---5ec1f7e700f37c3d", "/data")]),
@@ -243,6 +256,18 @@ def test_mounts(options, mounts):
         ("cpu_limit", "None for no limit", JOVYAN, {"cpu_limit": 0}),
         ("stop_signal", "use a name", JOVYAN, {"stop_signal": "x"}),
         ("stop_timeout", "0 or more", JOVYAN, {"delete_grace_period": -1}),
+        ("entrypoint", "write a list", JOVYAN, {"entrypoint": "tini --"}),
+        ("container_user", "such as '1000:100'", JOVYAN, {"container_user": "{username}"}),
+        ("hostname", "unknown field", JOVYAN, {"hostname": "{nothing}"}),
+        ("hostname", "no host name", JOVYAN, {"hostname": "{home}"}),
+        ("tmpfs", "unknown field", JOVYAN, {"tmpfs": {"/{nothing}": "1g"}}),
+        ("tmpfs", "absolute", JOVYAN, {"tmpfs": {"scratch": "1g"}}),
+        ("tmpfs", "no option", JOVYAN, {"tmpfs": {"/scratch": "lots"}}),
+        ("tmpfs", "no option", JOVYAN, {"tmpfs": {"/scratch": -1}}),
+        ("tmpfs", "no option", JOVYAN, {"tmpfs": {"/scratch": "size=1g,z"}}),
+        ("tmpfs", "options as a text", JOVYAN, {"tmpfs": {"/scratch": None}}),
+        ("tmpfs", "options as a text", JOVYAN, {"tmpfs": {"/scratch": True}}),
+        ("tmpfs", "two mounts", JOVYAN, {"tmpfs": {"/home/jovyan": ""}}),
         ("environment", "NUL", JOVYAN, {"environment": {"A": "\0"}}),
         ("extra_labels", "texts", JOVYAN, {"extra_labels": {"a": 1}}),
     ],
@@ -256,6 +281,24 @@ def test_refused(option, remedy, image, options):
 def test_image_is_needed():
     with pytest.raises(SpecError, match="name one"):
         build(ServerSettings(image="", server=ServerName("h", "ada")), JOVYAN, ACCOUNT, port=1)
+
+
+def test_the_user_of_the_administrators_choice():
+    assert make(container_user="7:8", user_mapping="keep-id:uid=7,gid=9").user == "7:8"
+    assert make(user_mapping="keep-id:uid=7,gid=9").user == "7:9"
+    assert make(container_user="").user is None
+
+
+def test_names_of_users_are_slugs_in_host_names():
+    assert make(hostname="{username}").hostname == "ada"
+    server = ServerName("8081", "Ada\n127.0.0.1 evil")
+    assert make(server=server, hostname="{username}.lab").hostname.startswith("ada-127-0-0-")
+
+
+def test_kept_groups_are_an_annotation():
+    annotations = make(keep_groups=True, extra_annotations={"a": "b"}).annotations
+    assert annotations == {"a": "b", "run.oci.keep_original_groups": "1"}
+    assert make().annotations == {}
 
 
 def test_labels():

@@ -11,10 +11,10 @@ import pytest
 
 from podmanspawner.checks import signal_number
 from podmanspawner.errors import SpecError
+from podmanspawner.mounts import Mount
 from podmanspawner.spec import (
     FINGERPRINT_LABEL,
     ContainerSpec,
-    Mount,
     Port,
     Resources,
     UserMapping,
@@ -42,7 +42,8 @@ def test_every_field_has_a_golden():
     seen = {key for case in CASES.values() for key in case.spec.to_json()}
     renamed = {"environment": "env", "ports": "portmappings", "network": "netns",
                "user_mapping": "userns", "resources": "resource_limits",
-               "working_dir": "work_dir"}  # fmt: skip
+               "working_dir": "work_dir", "ulimits": "r_limits", "dns": "dns_server",
+               "extra_hosts": "hostadd", "read_only": "read_only_filesystem"}  # fmt: skip
     fields = {field.name for field in dataclasses.fields(ContainerSpec)}
     assert seen == {renamed.get(name, name) for name in fields}
 
@@ -125,6 +126,53 @@ def make(**options):
         ("stop_signal", "use a name", lambda: make(stop_signal=65)),
         ("stop_signal", "use a name", lambda: make(stop_signal=-2)),
         ("stop_timeout", "0 or more", lambda: make(stop_timeout=-1)),
+        ("pids_limit", "-1 for no limit", lambda: Resources(pids=0)),
+        ("pids_limit", "-1 for no limit", lambda: Resources(pids=-2)),
+        ("shm_size", "at least 4096", lambda: make(shm_size=0)),
+        ("shm_size", "at least 4096", lambda: make(shm_size=-1)),
+        ("ulimits", "known: core", lambda: make(ulimits={"nofiles": 1})),
+        ("ulimits", "known: core", lambda: make(ulimits={"NOFILE": 1})),
+        ("ulimits", "or \\(soft, hard\\)", lambda: make(ulimits={"nofile": (1, 2, 3)})),
+        ("ulimits", "or \\(soft, hard\\)", lambda: make(ulimits={"nofile": "1024"})),
+        ("ulimits", "or \\(soft, hard\\)", lambda: make(ulimits={"nofile": None})),
+        ("ulimits", "or \\(soft, hard\\)", lambda: make(ulimits={"nofile": True})),
+        ("ulimits", "or \\(soft, hard\\)", lambda: make(ulimits={"nofile": -2})),
+        ("ulimits", "is above", lambda: make(ulimits={"nofile": (2, 1)})),
+        ("ulimits", "is above", lambda: make(ulimits={"nofile": (-1, 1)})),
+        ("hostname", "no host name", lambda: make(hostname="")),
+        ("hostname", "no host name", lambda: make(hostname="a_b")),
+        ("hostname", "no host name", lambda: make(hostname="-a")),
+        ("hostname", "no host name", lambda: make(hostname="a" * 65)),
+        ("hostname", "no host name", lambda: make(hostname="a\n")),
+        ("extra_hosts", "no host name", lambda: make(extra_hosts={"a b": "192.0.2.7"})),
+        ("extra_hosts", "literal", lambda: make(extra_hosts={"db": "db.example.org"})),
+        ("extra_hosts", "literal", lambda: make(extra_hosts={"db": "host-gateway"})),
+        ("dns", "literal", lambda: make(dns=["ns.example.org"])),
+        ("dns", "write a list", lambda: make(dns="192.0.2.53")),
+        ("devices", "such as '/dev/fuse'", lambda: make(devices=["fuse"])),
+        ("devices", "such as '/dev/fuse'", lambda: make(devices=["/etc/shadow"])),
+        ("devices", "such as '/dev/fuse'", lambda: make(devices=["/dev/../etc/shadow"])),
+        ("devices", "such as '/dev/fuse'", lambda: make(devices=["/dev/null:rwx"])),
+        ("devices", "such as '/dev/fuse'", lambda: make(devices=["nvidia.com/gpu"])),
+        ("devices", "write a list", lambda: make(devices="/dev/fuse")),
+        ("umask", "octal", lambda: make(umask="8")),
+        ("umask", "octal", lambda: make(umask="22")),
+        ("umask", "octal", lambda: make(umask="1777")),
+        ("umask", "octal", lambda: make(umask="u=rwx")),
+        ("extra_annotations", "texts", lambda: make(annotations={"": "a"})),
+        ("extra_annotations", "texts", lambda: make(annotations={"a": 1})),
+        ("container_user", "such as '1000:100'", lambda: make(user="a b")),
+        ("container_user", "such as '1000:100'", lambda: make(user="-1")),
+        ("container_user", "such as '1000:100'", lambda: make(user="1000:")),
+        ("container_user", "such as '1000:100'", lambda: make(user="")),
+        ("cap_add", "did you mean NET_RAW", lambda: make(cap_add=["NET_ROW"])),
+        ("cap_add", "capabilities\\(7\\)", lambda: make(cap_add=["xyzzy"])),
+        ("cap_drop", "capabilities\\(7\\)", lambda: make(cap_drop=[""])),
+        ("cap_drop", "write a list", lambda: make(cap_drop="ALL")),
+        ("tmpfs", "no option", lambda: Mount("", "/a", kind="tmpfs", options=["size=lots"])),
+        ("tmpfs", "no option", lambda: Mount("", "/a", kind="tmpfs", options=["z"])),
+        ("tmpfs", "no source", lambda: Mount("/a", "/a", kind="tmpfs")),
+        ("tmpfs", "below '/'", lambda: Mount("", "/", kind="tmpfs")),
     ],
 )  # fmt: skip
 def test_refused(option, remedy, function):

@@ -1,0 +1,192 @@
+"""What a server's container finds inside, option by option, through the builder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from accounts import TINY_JOVYAN
+from podmanspawner import ContainerSpec, SpecError, UserPodman, server
+from podmanspawner.builder import build
+from podmanspawner.names import ServerName, slug
+from podmanspawner.settings import ServerSettings
+
+
+@pytest.fixture(scope="module")
+def podman(ada):
+    ada.load(TINY_JOVYAN)
+    with UserPodman.for_user(ada.name) as podman:
+        yield podman
+
+
+@pytest.fixture
+def shown(podman):
+    """Return a function that runs a script in a server's container and returns what it prints."""
+
+    def run(script, **options):
+        settings = ServerSettings(
+            image=TINY_JOVYAN,
+            server=ServerName("8081", "Ada"),
+            cmd=options.pop("cmd", ["sh", "-c", script]),
+            **options,
+        )
+        image = podman.images.inspect(TINY_JOVYAN)
+        facts = server.image_facts(podman, image, settings.container_user)
+        spec = replace(build(settings, facts, podman.account, port=1), ports=())
+        result = podman.run(spec, seconds=60)
+        assert result.exit_code == 0, result.output
+        return result.output.strip()
+
+    yield run
+    assert podman.containers() == []
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "expected"),
+    [
+        ("echo $0", {"entrypoint": ["sh", "-c", "echo entry $0"], "cmd": ["word"]}, "entry word"),
+        ("id -u; id -g", {"container_user": "1000:100"}, "1000\n100"),
+        ("id -un", {"container_user": "root"}, "root"),
+        ("umask", {"umask": "0027"}, "0027"),
+        ("hostname", {"hostname": "{username}.lab"}, f"{slug('Ada')}.lab"),
+        ("hostname", {"hostname": "lab", "network": "host"}, "lab"),
+        ("grep -w db /etc/hosts", {"extra_hosts": {"db": "192.0.2.7"}}, "192.0.2.7\tdb"),
+        ("grep -w six /etc/hosts", {"extra_hosts": {"six": "2001:db8::1"}}, "2001:db8::1\tsix"),
+        ("cat /etc/resolv.conf", {"dns": ["192.0.2.53"]}, "nameserver 192.0.2.53"),
+        ("df -k /dev/shm | awk 'NR == 2 {print $2}'", {"shm_size": 32 << 20}, str(32 << 10)),
+        ("ulimit -Sn; ulimit -Hn", {"ulimits": {"nofile": (99, 999)}}, "99\n999"),
+        ("ulimit -c", {"ulimits": {"core": 0}}, "0"),
+        ("echo lost > /dev/gone && echo ok", {"devices": ["/dev/null:/dev/gone:rw"]}, "ok"),
+        ("exec 3<>/dev/fuse && echo ok", {"devices": ["/dev/fuse"]}, "ok"),
+        ("ls /dev/fuse 2>&1 || true", {}, "ls: /dev/fuse: No such file or directory"),
+        ("stat -c %a /scratch; df -k /scratch | awk 'NR == 2 {print $2}'",
+         {"tmpfs": {"/scratch": "size=16m,mode=1770"}}, "1770\n16384"),
+        ("touch /a/b && echo ok", {"tmpfs": {"/a": "1m"}}, "ok"),
+        ("grep NoNewPrivs /proc/self/status", {}, "NoNewPrivs:\t1"),
+        ("grep NoNewPrivs /proc/self/status", {"no_new_privileges": False}, "NoNewPrivs:\t0"),
+        ("grep CapBnd /proc/self/status", {"cap_drop": ["ALL"]}, f"CapBnd:\t{0:016x}"),
+        ("grep CapEff /proc/self/status", {"cap_add": ["net_raw"]}, f"CapEff:\t{1 << 13:016x}"),
+        ("touch /etc/x 2>&1 || true", {"read_only": True},
+         "touch: /etc/x: Read-only file system"),
+        ("touch /tmp/a /var/tmp/b ~/data-of-a-test /dev/shm/d && rm ~/data* && echo ok",
+         {"read_only": True}, "ok"),
+        ("touch /run/a && echo ok", {"read_only": True, "container_user": "root"}, "ok"),
+    ],
+)  # fmt: skip
+def test_what_the_container_sees(shown, script, options, expected):
+    assert shown(script, **options) == expected
+
+
+def test_the_users_files_are_the_accounts(shown, ada):
+    """With the image's user, with another one, and with the umask that was asked for."""
+    for options in ({}, {"container_user": "1234"}):
+        shown("touch ~/of-a-test", umask="0077", home_target="/home/jovyan",
+              **options)  # fmt: skip
+        made = Path(ada.account.home, "of-a-test")
+        assert (made.stat().st_uid, made.stat().st_mode & 0o777) == (ada.account.uid, 0o600)
+        made.unlink()
+
+
+def test_annotations_reach_the_runtime(podman, shown):
+    """The engine writes them into the configuration that the runtime reads."""
+    settings = ServerSettings(
+        image=TINY_JOVYAN,
+        server=ServerName("8081", "ada"),
+        cmd=["sleep", "60"],
+        extra_annotations={"example.org/team": "ü"},
+    )
+    image = podman.images.inspect(TINY_JOVYAN)
+    spec = build(settings, server.image_facts(podman, image), podman.account, port=18997)
+    made = podman.create(spec)
+    try:
+        podman.start(made)
+        inspected = podman.request_json("inspect", "GET", f"containers/{made}/json")
+        # the service is the account's: what is read here is no invariant of the spawner's
+        runtime = json.loads(Path(inspected["OCIConfigPath"]).read_text())
+        assert runtime["annotations"]["example.org/team"] == "ü"
+    finally:
+        podman.remove(made)
+
+
+@pytest.fixture
+def cdi_device():
+    """A CDI device that is /dev/fuse, with a variable to tell."""
+    folder = Path("/etc/cdi")
+    had_one = folder.exists()
+    folder.mkdir(exist_ok=True)
+    edits = {"env": ["CDI=seen"], "deviceNodes": [{"path": "/dev/fuse"}]}
+    kind = "podmanspawner.test/device"
+    file = folder / "podmanspawner-test.json"
+    device = {"name": "one", "containerEdits": edits}
+    file.write_text(json.dumps({"cdiVersion": "0.5.0", "kind": kind, "devices": [device]}))
+    yield f"{kind}=one"
+    file.unlink()
+    if not had_one:
+        folder.rmdir()
+
+
+def test_a_cdi_device(shown, cdi_device):
+    script = "echo $CDI; exec 3<>/dev/fuse && echo ok"
+    assert shown(script, devices=[cdi_device]) == "seen\nok"
+
+
+@pytest.mark.parametrize("name", ["podmanspawner.test/device=two", "example.org/gpu=all"])
+def test_an_unknown_cdi_device(shown, cdi_device, name):
+    with pytest.raises(SpecError, match="CDI") as caught:
+        shown("true", devices=[name])
+    assert caught.value.option == "devices"
+
+
+@pytest.mark.parametrize(
+    ("option", "remedy", "options"),
+    [
+        ("devices", "/dev/no-such-device", {"devices": ["/dev/no-such-device"]}),
+        ("devices", "/etc/cdi", {"devices": ["example.org/gpu=all"]}),
+        ("ulimits", "limits.conf", {"ulimits": {"nofile": 1 << 40}}),
+        ("ulimits", "limits.conf", {"ulimits": {"nofile": -1}}),
+        ("container_user", "nobody-of-it", {"container_user": "nobody-of-it"}),
+    ],
+)
+def test_what_the_host_refuses_names_its_option(shown, option, remedy, options):
+    with pytest.raises(SpecError, match=remedy) as caught:
+        shown("true", **options)
+    assert caught.value.option == option
+
+
+@pytest.fixture
+def in_a_group(fresh):
+    """An account that is in a group besides its own."""
+    group = f"{fresh.name}g"
+    subprocess.run(["groupadd", group], check=True)
+    subprocess.run(["usermod", "-aG", group, fresh.name], check=True)
+    fresh.load(TINY_JOVYAN)
+    with UserPodman.for_user(fresh.name) as podman:
+        yield podman
+    subprocess.run(["groupdel", group], check=True)
+
+
+def test_kept_groups(in_a_group):
+    """crun keeps the groups of the account; another runtime is refused, not silently wrong."""
+    settings = ServerSettings(
+        image=TINY_JOVYAN,
+        server=ServerName("8081", "ada"),
+        cmd=["sh", "-c", "id -G; sleep 60"],
+        keep_groups=True,
+    )
+    made = in_a_group.create(ContainerSpec(image=TINY_JOVYAN, name="probe"))
+    runtime = in_a_group.inspect(made).runtime
+    in_a_group.remove(made)
+    try:
+        if runtime.endswith("crun"):
+            started = server.launch(in_a_group, settings, pull_policy="never")
+            assert "65534" in in_a_group.logs(started.id).split()
+        else:
+            with pytest.raises(SpecError, match=f"crun.* has '{runtime}'; install") as caught:
+                server.launch(in_a_group, settings, pull_policy="never")
+            assert caught.value.option == "keep_groups"
+    finally:
+        in_a_group.remove(settings.server.container())
