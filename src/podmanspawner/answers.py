@@ -282,6 +282,10 @@ def refused_option(message: str) -> tuple[str, str] | None:
         )
     if found := re.search(r"unresolvable CDI devices? ([^\s:]+)", message):
         return "devices", f"no CDI specification in /etc/cdi or /run/cdi has {found.group(1)}"
+    if found := re.search(r'mounting overlay failed "([^"]*)"', message):
+        return "mounts", f"the source {found.group(1)} cannot be had as an overlay. Create it"
+    if found := re.search(r'creating image volume "([^"]*)"', message):
+        return "mounts", f"the account has no image {found.group(1)}. Pull or load it first"
     return None
 
 

@@ -114,10 +114,11 @@ class UserPodman(RestClient):
                     "are looked up in /etc/cdi and /run/cdi.",
                 ) from error
         if missing_source:
+            options = [m.option for m in spec.mounts if m.source == missing_source]
             raise SpecError(
-                "volumes",
+                options[0] if options else "volumes",
                 f"the source {missing_source} does not exist, or {self.account.name} may not see "
-                "it. Create it on the host, or correct volumes or read_only_volumes.",
+                "it. Create it on the host, or correct the option.",
             ) from error
         if not self.images.exists(spec.image):
             raise ImageNotFound(

@@ -5,6 +5,7 @@ Templates are the administrator's; what a user's name puts into them is a slug, 
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,18 @@ SCRATCH = {"/tmp": ("mode=1777",), "/var/tmp": ("mode=1777",), "/run": ()}  # no
 """What programs expect to be able to write; ref: podman-run(1), --read-only-tmpfs."""
 
 _SIZE = re.compile(r"[0-9]+[kKmMgG]?")
+_KEYS = (
+    *("type", "source", "target", "read_only", "options"),
+    *("relabel", "bind-propagation", "tmpfs-size", "tmpfs-mode"),
+)
+_OTHER_KEYS = {
+    "src": "source",
+    "dst": "target",
+    "destination": "target",
+    "readonly": "read_only",
+    "ro": "read_only",
+}
+_RELABEL = {"shared": "z", "private": "Z"}
 
 
 def mounts(
@@ -37,6 +50,7 @@ def mounts(
         *_volumes("volumes", settings.volumes, fields),
         *_volumes("read_only_volumes", settings.read_only_volumes, fields),
         *(_tmpfs(target, value, fields) for target, value in settings.tmpfs.items()),
+        *(_mount(entry, fields) for entry in settings.mounts),
     ]
     if settings.read_only:
         configured += _scratch({mount.target for mount in configured})
@@ -50,6 +64,8 @@ def templates(settings: ServerSettings) -> Iterator[str]:
         for source, target in volumes.items():
             yield f"{source} {target}"
     yield from settings.tmpfs
+    for entry in settings.mounts:
+        yield " ".join(str(text) for text in entry.values())
 
 
 def _home(
@@ -65,29 +81,34 @@ def _volumes(
     volumes: Mapping[str, str | Mapping[str, str]],
     fields: Mapping[str, str],
 ) -> Iterator[Mount]:
-    for source, target in volumes.items():
-        path, read_only = _target(option, target)
+    for template, value in volumes.items():
+        path, (mode, *options) = _target(option, value)
+        source = names.expand(template, fields, option=option)
         yield Mount(
-            names.expand(source, fields, option=option),
+            source,
             shortest(names.expand(path, fields, option=option)),
-            read_only=read_only,
+            read_only=mode == "ro",
+            kind="bind" if source.startswith("/") else "volume",
+            options=options,
             named_by=option,
         )
 
 
-def _target(option: str, target: str | Mapping[str, str]) -> tuple[str, bool]:
-    """Return the path template of a volume, and whether it is read-only."""
-    always = option == "read_only_volumes"
-    if isinstance(target, str):
-        return target, always
-    mode = target.get("mode", "ro" if always else "rw")
-    if "bind" not in target or mode not in (("ro",) if always else ("ro", "rw")):
+def _target(option: str, value: str | Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    """Return the path template of a volume, and its mode: ``ro`` or ``rw``, then options."""
+    usual = "ro" if option == "read_only_volumes" else "rw"
+    if isinstance(value, str):
+        return value, (usual,)
+    mode = value.get("mode", usual)
+    if "bind" not in value or not value.keys() <= {"bind", "mode"} or not isinstance(mode, str):
         raise SpecError(
-            option,
-            f"{dict(target)!r} must be a path or {{'bind': path, 'mode': 'ro'}}, the mode 'rw' "
-            "only in volumes",
+            option, f"{dict(value)!r} must be a path or {{'bind': path, 'mode': 'ro,z'}}"
         )
-    return target["bind"], mode == "ro"
+    words = checks.commas(mode)
+    ways = [word for word in words if word in ("ro", "rw")] or [usual]
+    if len(ways) > 1 or (usual == "ro" and ways == ["rw"]):
+        raise SpecError(option, f"the mode {mode!r} is not to be; 'rw' goes with volumes only")
+    return value["bind"], (ways[0], *(word for word in words if word not in ways))
 
 
 def _tmpfs(target: str, value: Any, fields: Mapping[str, str]) -> Mount:
@@ -98,6 +119,42 @@ def _tmpfs(target: str, value: Any, fields: Mapping[str, str]) -> Mount:
     options = (f"size={text}",) if _SIZE.fullmatch(text) else checks.commas(text)
     path = names.expand(target, fields, option="tmpfs")
     return Mount("", shortest(path), kind="tmpfs", options=options, named_by="tmpfs")
+
+
+def _mount(entry: Mapping[str, Any], fields: Mapping[str, str]) -> Mount:
+    """Return a mount whose keys are those of ``podman run --mount``."""
+    given = {_OTHER_KEYS.get(key, key): value for key, value in entry.items()}
+    for key in given.keys() - {*_KEYS}:
+        near = difflib.get_close_matches(str(key), _KEYS, 1) or [", ".join(_KEYS)]
+        raise SpecError("mounts", f"{key!r} is no key of a mount; did you mean {near[0]}?")
+    kind = given.get("type", "volume")
+    read_only = given.get("read_only", kind == "image")
+    source, target = given.get("source", ""), given.get("target", "")
+    if not isinstance(source, str) or not isinstance(target, str) or not target:
+        raise SpecError("mounts", f"{dict(entry)!r} must have a target, and texts for paths")
+    if not isinstance(read_only, bool):
+        raise SpecError("mounts", f"read_only is {read_only!r}; it must be True or False")
+    return Mount(
+        names.expand(source, fields, option="mounts"),
+        shortest(names.expand(target, fields, option="mounts")),
+        read_only=read_only,
+        kind=kind,
+        options=tuple(_mount_options(given)),
+        named_by="mounts",
+    )
+
+
+def _mount_options(given: Mapping[str, Any]) -> Iterator[str]:
+    yield from checks.words("mounts", given.get("options", ())) or ()
+    if "relabel" in given:
+        if given["relabel"] not in _RELABEL:
+            raise SpecError("mounts", f"relabel is {given['relabel']!r}, not shared or private")
+        yield _RELABEL[given["relabel"]]
+    if "bind-propagation" in given:
+        yield str(given["bind-propagation"])
+    for key in ("size", "mode"):
+        if f"tmpfs-{key}" in given:
+            yield f"{key}={given[f'tmpfs-{key}']}"
 
 
 def _scratch(taken: set[str]) -> Iterator[Mount]:

@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jupyterhub.traitlets import ByteSpecification
-from traitlets import Bool, Dict, HasTraits, Integer, List, Unicode
+from traitlets import Bool, Dict, HasTraits, Integer, List, TraitError, Unicode
+
+
+class ByteSize(ByteSpecification):  # type: ignore[misc]  # untyped package
+    """A number of bytes, or a text with K, M, G or T; the error names the option."""
+
+    def validate(self, obj: Any, value: Any) -> int | None:
+        """Return the number of bytes.
+
+        Raises:
+            TraitError: it is no size.
+        """
+        try:
+            size: int | None = super().validate(obj, value)
+        except TraitError as error:
+            raise TraitError(f"{self.name}: {error}") from error
+        return size
 
 
 class LimitOptions(HasTraits):
@@ -90,7 +108,7 @@ class LimitOptions(HasTraits):
         """,
     ).tag(config=True)
 
-    shm_size = ByteSpecification(
+    shm_size = ByteSize(
         default_value=None,
         allow_none=True,
         help="""

@@ -78,10 +78,13 @@ class ServerSettings:
     working_dir: str = ""
     """Template; empty for the image's own."""
     volumes: Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
-    """Host path to container path or ``{"bind": path, "mode": "ro" or "rw"}``; templates."""
+    """Host path or name of a volume to container path or ``{"bind": path, "mode": "ro,z"}``;
+    templates."""
     read_only_volumes: Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
     tmpfs: Mapping[str, str | int] = field(default_factory=dict)
     """Container path, a template, to a size or to options."""
+    mounts: Sequence[Mapping[str, Any]] = ()
+    """As ``podman run --mount`` has them; source and target are templates."""
     home_target: str = "{image_home}"
     """Template of where the account's home is mounted; empty for nowhere."""
     user_mapping: str = "auto"

@@ -199,12 +199,14 @@ class PodmanOptions(LimitOptions):
     volumes = Dict(
         key_trait=Unicode(),
         help="""
-        Folders of the host that the container gets: host path to container path.
+        Folders of the host and volumes that the container gets: source to container path.
 
-        The account's own rights count on them. Instead of a path, a value may be
-        ``{"bind": path, "mode": "ro"}``. Templates: ``{username}``, ``{servername}``, ``{hub}``
-        (made safe), ``{prefix}``, ``{account}``, ``{home}``, ``{uid}``, ``{gid}``,
-        ``{image_home}``. Example: ``{"/data/{account}": "/data"}``.
+        A source is a path of the host, on which the account's own rights count, or the name of
+        one of the account's volumes, which is made when it is missing and stays when the server
+        is gone. Instead of a path, a value may be ``{"bind": path, "mode": "ro"}``; the mode may
+        hold options too (``"rw,z"``). Default: none. Templates: ``{username}``, ``{servername}``,
+        ``{hub}`` (made safe), ``{prefix}``, ``{account}``, ``{home}``, ``{uid}``, ``{gid}``,
+        ``{image_home}``. Example: ``{"/data/{account}": "/data", "jupyter-{username}": "/work"}``.
 
         .. versionadded:: 1.0
         """,
@@ -214,6 +216,21 @@ class PodmanOptions(LimitOptions):
         key_trait=Unicode(),
         help="""
         Folders of the host that the container may read; as ``volumes``.
+
+        .. versionadded:: 1.0
+        """,
+    ).tag(config=True)
+
+    mounts = List(
+        Dict(key_trait=Unicode()),
+        help="""
+        What else the container gets to see: dictionaries as ``podman run --mount`` has them.
+
+        ``type`` is ``"volume"`` (default), ``"bind"``, ``"tmpfs"``, ``"image"`` (the files of
+        another image) or ``"overlay"`` (a folder whose changes are kept apart and lost with the
+        container). ``source`` and ``target`` are templates as for ``volumes``; ``read_only`` and
+        ``options`` (a list) may follow. Default: none. Example:
+        ``[{"type": "overlay", "source": "/srv/course", "target": "/course"}]``.
 
         .. versionadded:: 1.0
         """,

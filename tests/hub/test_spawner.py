@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from tornado import web
+from traitlets import TraitError
 
 from accounts import TINY_JOVYAN, real_account
 from hub import free_port
@@ -240,7 +241,7 @@ async def test_a_runtime_directory_of_somebody_else(user, fresh):
         ({"volumes": {"/no/such/source": "/data"}}, "volumes.*/no/such/source.*Create it"),
         ({"volumes": {"/tmp": "data"}}, "volumes.*'data'"),
         ({"volumes": {"/tmp/{nobody}": "/data"}}, "volumes.*unknown field.*known:"),
-        ({"read_only_volumes": {"relative": "/data"}}, "read_only_volumes|volumes"),
+        ({"read_only_volumes": {"rela/tive": "/data"}}, "read_only_volumes|volumes"),
         ({"mem_limit": -1}, "mem_limit"),
         ({"cpu_limit": -1}, "cpu_limit"),
         ({"environment": {"A=B": "1"}}, "environment"),
@@ -250,6 +251,24 @@ async def test_a_runtime_directory_of_somebody_else(user, fresh):
         ({"account_template": "{user}"}, "account_template.*known: {username}"),
         ({"image": ""}, "image"),
         ({"extra_labels": {"": "x"}}, "extra_labels|labels"),
+        ({"devices": ["/dev/no-such-device"]}, "devices.*/dev/no-such-device"),
+        ({"devices": ["/etc/shadow"]}, "devices"),
+        ({"ulimits": {"nofile": 1 << 40}}, "ulimits.*limits.conf"),
+        ({"container_user": "nobody-of-it"}, "container_user.*'nobody-of-it'"),
+        ({"hostname": "{username}_lab"}, "hostname"),
+        ({"tmpfs": {"/scratch": "lots"}}, "tmpfs.*'lots'"),
+        ({"cap_drop": ["EVERYTHING"]}, "cap_drop.*'EVERYTHING'"),
+        ({"umask": "rw"}, "umask.*octal"),
+        (
+            {"mounts": [{"type": "overlay", "source": "/no/such", "target": "/a"}]},
+            "mounts.*/no/such.*Create it",
+        ),
+        (
+            {"mounts": [{"type": "image", "source": "localhost/no-such:1", "target": "/a"}]},
+            "no image localhost/no-such:1",
+        ),
+        ({"mounts": [{"type": "glob", "source": "/tmp", "target": "/a"}]}, "mounts.*'glob'"),
+        ({"shm_size": 1}, "shm_size.*at least"),
     ],
 )
 async def test_a_bad_value_names_its_option(user, options, remedy):
@@ -258,6 +277,42 @@ async def test_a_bad_value_names_its_option(user, options, remedy):
     shown = failure.value.jupyterhub_message
     assert re.search(remedy, shown, re.DOTALL), shown
     assert user.containers() == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cap_drop": ["ALL"], "read_only": True, "umask": "0077", "hostname": "{username}"},
+        {"no_new_privileges": False, "init": False, "entrypoint": ["env", "A=B"]},
+        {"container_user": "root", "shm_size": "16M", "tmpfs": {"/scratch": "8m"}},
+        {"container_user": "1234:5678", "user_mapping": "keep-id:uid=1234,gid=5678"},
+    ],
+)
+async def test_servers_start_hardened_and_as_others(user, options):
+    spawner = lone_spawner(user.name, **options)
+    await spawner.start()
+    assert await spawner.poll() is None
+    await spawner.stop()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("entrypoint", {"tini": "--"}),
+        ("dns", [1]),
+        ("devices", {"/dev/fuse": "/dev/fuse"}),
+        ("cap_add", [1]),
+        ("umask", 0o22),
+        ("shm_size", "much"),
+        ("pids_limit", "many"),
+        ("extra_hosts", {"db": 1}),
+        ("extra_annotations", {"a": 1}),
+        ("read_only", "no"),
+    ],
+)
+def test_a_value_of_another_type_names_its_option(option, value):
+    with pytest.raises(TraitError, match=option):
+        lone_spawner("ada", **{option: value})
 
 
 async def test_a_fixed_port_that_is_taken(user):

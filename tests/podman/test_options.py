@@ -72,7 +72,7 @@ def shown(podman):
         ("grep CapEff /proc/self/status", {"cap_add": ["net_raw"]}, f"CapEff:\t{1 << 13:016x}"),
         ("touch /etc/x 2>&1 || true", {"read_only": True},
          "touch: /etc/x: Read-only file system"),
-        ("touch /tmp/a /var/tmp/b ~/data-of-a-test /dev/shm/d && rm ~/data* && echo ok",
+        ("touch /tmp/a /var/tmp/b ~/of-a-test /dev/shm/d && rm ~/of-a-test && echo ok",
          {"read_only": True}, "ok"),
         ("touch /run/a && echo ok", {"read_only": True, "container_user": "root"}, "ok"),
     ],
@@ -89,6 +89,35 @@ def test_the_users_files_are_the_accounts(shown, ada):
         made = Path(ada.account.home, "of-a-test")
         assert (made.stat().st_uid, made.stat().st_mode & 0o777) == (ada.account.uid, 0o600)
         made.unlink()
+
+
+def test_named_volumes_belong_to_the_server(shown, ada):
+    """Two users' volumes are two; what one wrote is there again, and is the server's user's."""
+    volumes = {"volumes": {"of-{username}": "/work"}}
+    assert shown("echo kept > /work/a && stat -c %U /work/a", **volumes) == "jovyan"
+    assert shown("cat /work/a", **volumes) == "kept"
+    mounts = {"mounts": [{"source": "of-{username}", "target": "/w", "read_only": True}]}
+    assert shown("cat /w/a; touch /w/b 2>/dev/null || echo no", **mounts) == "kept\nno"
+    ada.podman("volume", "rm", f"of-{slug('Ada')}")
+
+
+@pytest.mark.parametrize(
+    ("mount", "script", "expected"),
+    [
+        ({"type": "bind", "source": "{home}/course", "target": "/c", "ro": True},
+         "cat /c/a; touch /c/b 2>/dev/null || echo no", "task\nno"),
+        ({"type": "overlay", "source": "{home}/course", "target": "/c"},
+         "cat /c/a; echo done > /c/a; cat /c/a", "task\ndone"),
+        ({"type": "image", "source": TINY_JOVYAN, "target": "/i"},
+         "ls /i/bin/busybox; touch /i/b 2>/dev/null || echo no", "/i/bin/busybox\nno"),
+        ({"type": "tmpfs", "target": "/t", "tmpfs-size": "8m", "tmpfs-mode": "1777"},
+         "touch /t/a; df -k /t | awk 'NR == 2 {print $2}'", "8192"),
+    ],
+)  # fmt: skip
+def test_mounts(shown, ada, mount, script, expected):
+    ada.run("sh", "-c", "mkdir -p ~/course && echo task > ~/course/a")
+    assert shown(script, mounts=[mount]) == expected
+    assert ada.run("cat", f"{ada.account.home}/course/a").stdout == "task\n"
 
 
 def test_annotations_reach_the_runtime(podman, shown):

@@ -114,6 +114,25 @@ def _plain(image: str, data: str) -> dict[str, Case]:
             spec(mounts=[Mount.bind(data, "/data", read_only=True)]),
             {("Mounts", 0, key): value for key, value in {**bind, "RW": False}.items()},
         ),
+        "mount-options": Case(
+            spec(mounts=[Mount(data, "/data", options=["z", "rslave", "noexec"])]),
+            {
+                ("Mounts", 0, "Mode"): either("", "z"),
+                ("Mounts", 0, "Propagation"): "rslave",
+                ("Mounts", 0, "Options"): holds("noexec"),
+            },
+        ),
+        "mount-volume": Case(
+            spec(mounts=[Mount("work-ada", "/work", kind="volume", read_only=True)]),
+            {
+                ("Mounts", 0, "Type"): "volume",
+                ("Mounts", 0, "Name"): "work-ada",
+                ("Mounts", 0, "Destination"): "/work",
+                ("Mounts", 0, "RW"): False,
+            },
+        ),
+        "mount-image": Case(spec(mounts=[Mount(image, "/tools", kind="image", read_only=True)])),
+        "mount-overlay": Case(spec(mounts=[Mount(data, "/course", kind="overlay")])),
         "port": Case(
             spec(ports=[Port(8888, PORT)]), {("HostConfig", "PortBindings", "8888/tcp"): port}
         ),

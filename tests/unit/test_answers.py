@@ -301,6 +301,8 @@ def test_missing_path(message, wanted):
         ("runc: error setting rlimit type 7: operation not permitted: OCI permission", "ulimits"),
         ("crun: setrlimit `RLIMIT_NOFILE`: Operation not permitted", "ulimits"),
         ("setting up CDI devices: unresolvable CDI devices example.com/gpu=0", "devices"),
+        ('mounting overlay failed "/no/such": stat /no/such: no such file', "mounts"),
+        ('creating image volume "a:1":"/a": a:1: image not known', "mounts"),
         ("no such container", None),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 
 from podmanspawner.checks import signal_number
 from podmanspawner.errors import SpecError
-from podmanspawner.mounts import Mount
+from podmanspawner.mounts import FIELDS, Mount
 from podmanspawner.spec import (
     FINGERPRINT_LABEL,
     ContainerSpec,
@@ -44,7 +44,7 @@ def test_every_field_has_a_golden():
                "user_mapping": "userns", "resources": "resource_limits",
                "working_dir": "work_dir", "ulimits": "r_limits", "dns": "dns_server",
                "extra_hosts": "hostadd", "read_only": "read_only_filesystem"}  # fmt: skip
-    fields = {field.name for field in dataclasses.fields(ContainerSpec)}
+    fields = {field.name for field in dataclasses.fields(ContainerSpec)} | set(FIELDS)
     assert seen == {renamed.get(name, name) for name in fields}
 
 
@@ -173,6 +173,17 @@ def make(**options):
         ("tmpfs", "no option", lambda: Mount("", "/a", kind="tmpfs", options=["z"])),
         ("tmpfs", "no source", lambda: Mount("/a", "/a", kind="tmpfs")),
         ("tmpfs", "below '/'", lambda: Mount("", "/", kind="tmpfs")),
+        ("mounts", "no kind of mount", lambda: Mount("/a", "/a", kind="nfs")),
+        ("volumes", "name of a volume", lambda: Mount("a/b", "/a", kind="volume")),
+        ("volumes", "name of a volume", lambda: Mount("-a", "/a", kind="volume")),
+        ("volumes", "name of a volume", lambda: Mount("", "/a", kind="volume")),
+        ("mounts", "no image", lambda: Mount("", "/a", kind="image")),
+        ("mounts", "no option", lambda: Mount("a", "/a", kind="image", options=["z"])),
+        ("mounts", "absolute", lambda: Mount("a", "/a", kind="overlay")),
+        ("mounts", "read-only bind", lambda: Mount("/a", "/a", kind="overlay", read_only=True)),
+        ("volumes", "no option", lambda: Mount("/a", "/a", options=["upperdir=/x"])),
+        ("volumes", "no option", lambda: Mount("/a", "/a", options=["ro"])),
+        ("volumes", "write a list", lambda: Mount("/a", "/a", options="z")),
     ],
 )  # fmt: skip
 def test_refused(option, remedy, function):
