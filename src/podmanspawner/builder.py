@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from . import files, names
+from . import extra, files, names
 from .errors import SpecError
 from .spec import FINGERPRINT_LABEL, ContainerSpec, Network, Port, Resources, UserMapping
 
@@ -78,7 +78,11 @@ def build(
         init=settings.init,
         stop_signal=None if settings.stop_signal == "" else settings.stop_signal,
         stop_timeout=settings.delete_grace_period,
+        extra=settings.extra_spec,
     )
+    if settings.modify_spec:
+        changes = extra.changes(spec.to_json(), settings.modify_spec)
+        spec = replace(spec, extra={**spec.extra, **changes})
     return replace(spec, labels={**spec.labels, FINGERPRINT_LABEL: spec.fingerprint()})
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from . import names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .spec import Network
 
@@ -121,3 +121,7 @@ class ServerSettings:
     """Name or number; empty for the image's own."""
     delete_grace_period: int | None = None
     """Seconds."""
+    extra_spec: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the engine's request, merged in last."""
+    modify_spec: Callable[[dict[str, Any]], object] | None = None
+    """Given the engine's request, returns it as it shall be."""

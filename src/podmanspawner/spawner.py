@@ -243,11 +243,17 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             "hub_port": _loopback_port(environment["JUPYTERHUB_API_URL"]),
             "mem_limit": self._limit("mem_limit", int),
             "cpu_limit": self._limit("cpu_limit", float),
+            "modify_spec": self._modify_spec,
         }
         for option in dataclasses.fields(ServerSettings):
             if option.name not in values and option.name not in _NO_OPTIONS:
                 values[option.name] = getattr(self, option.name)
         return ServerSettings(**values)
+
+    @property
+    def _modify_spec(self) -> Callable[[dict[str, Any]], object] | None:
+        hook: Callable[..., object] | None = self.modify_spec_hook
+        return partial(hook, self) if hook else None
 
     def _limit(self, option: str, kind: Callable[[Any], Any]) -> Any:
         value = getattr(self, option)

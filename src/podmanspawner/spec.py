@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import checks
+from . import checks, extra
 from .errors import SpecError
 from .mounts import FIELDS, Mount
 
@@ -238,6 +238,8 @@ class ContainerSpec:
     """Name or number; None for the image's own."""
     stop_timeout: int | None = None
     """Seconds between the stop signal and SIGKILL; None for the engine's 10."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the engine's request as it has them, merged in last; None takes one out."""
 
     def __post_init__(self) -> None:
         checks.image(self.image)
@@ -271,6 +273,7 @@ class ContainerSpec:
             "annotations": MappingProxyType(dict(self.annotations)),
             "extra_hosts": MappingProxyType(dict(self.extra_hosts)),
             "ulimits": MappingProxyType(checks.ulimits(self.ulimits)),
+            "extra": MappingProxyType(extra.checked("extra_spec", self.extra)),
             "mounts": tuple(self.mounts),
             "ports": tuple(self.ports),
         }
@@ -339,6 +342,7 @@ class ContainerSpec:
             **self._security_json(),
             **self._limits_json(),
         }
+        body = extra.merged(body, self.extra)
         return {key: value for key, value in body.items() if value not in (None, (), [], {})}
 
     def _storage_json(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 from traitlets import (
     Bool,
+    Callable,
     Dict,
     Enum,
     Float,
@@ -332,6 +333,36 @@ class PodmanOptions(LimitOptions):
         min=0,
         help="""
         Seconds that a server has between the signal that asks it to stop and its end by SIGKILL.
+
+        .. versionadded:: 1.0
+        """,
+    ).tag(config=True)
+
+    extra_spec = Dict(
+        key_trait=Unicode(),
+        help="""
+        Fields of Podman's own request that no option here sets, or sets otherwise.
+
+        Merged last into the JSON that creates the container, in the names of the API's
+        SpecGenerator: dictionaries are merged, all else replaces what was there. Default: none.
+        Example: ``{"timezone": "local", "sysctl": {"net.ipv4.ping_group_range": "0 0"}}``.
+
+        .. versionadded:: 1.0
+        """,
+    ).tag(config=True)
+
+    modify_spec_hook = Callable(
+        default_value=None,
+        allow_none=True,
+        help="""
+        Function that has the last word on a server's container.
+
+        Called with the spawner and Podman's own request, a dictionary as in ``extra_spec``;
+        returns the request as it shall be. It runs in a thread, may be called more than once
+        for a start, and has to return the same for the same. Default: none. Example::
+
+            def own_timezone(spawner, spec):
+                return {**spec, "timezone": "Europe/Paris"}
 
         .. versionadded:: 1.0
         """,

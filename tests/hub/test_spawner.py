@@ -259,6 +259,8 @@ async def test_a_runtime_directory_of_somebody_else(user, fresh):
         ({"tmpfs": {"/scratch": "lots"}}, "tmpfs.*'lots'"),
         ({"cap_drop": ["EVERYTHING"]}, "cap_drop.*'EVERYTHING'"),
         ({"umask": "rw"}, "umask.*octal"),
+        ({"extra_spec": {"time_zone": "local"}}, "extra_spec.*did you mean timezone"),
+        ({"modify_spec_hook": lambda _spawner, _spec: None}, "modify_spec_hook.*NoneType"),
         (
             {"mounts": [{"type": "overlay", "source": "/no/such", "target": "/a"}]},
             "mounts.*/no/such.*Create it",
@@ -292,6 +294,16 @@ async def test_servers_start_hardened_and_as_others(user, options):
     spawner = lone_spawner(user.name, **options)
     await spawner.start()
     assert await spawner.poll() is None
+    await spawner.stop()
+
+
+async def test_a_hook_knows_its_spawner_and_has_the_last_word(user):
+    def hook(spawner, spec):
+        return {**spec, "hostname": f"of-{spawner.user.name}"}
+
+    spawner = lone_spawner(user.name, modify_spec_hook=hook)
+    await spawner.start()
+    assert user.podman("exec", spawner.container_id, "hostname").strip() == f"of-{user.name}"
     await spawner.stop()
 
 

@@ -224,6 +224,14 @@ def _plain(image: str, data: str) -> dict[str, Case]:
                 )
             },
         ),
+        "extra": Case(
+            spec(extra={"timezone": "Europe/Paris", "init": True, "env": {"A": "1"}}),
+            {
+                ("Config", "Timezone"): "Europe/Paris",
+                ("HostConfig", "Init"): True,
+                ("Config", "Env"): holds("A=1"),
+            },
+        ),
         "init": Case(spec(init=True), {("HostConfig", "Init"): True}),
         "stop": Case(
             spec(stop_signal="int", stop_timeout=0),

@@ -333,6 +333,41 @@ def test_names_of_users_are_slugs_in_host_names():
     assert make(server=server, hostname="{username}.lab").hostname.startswith("ada-127-0-0-")
 
 
+def test_a_hook_has_the_last_word():
+    def hook(spec):
+        assert spec["init"] is True
+        spec["env"]["A"] = "2"
+        del spec["init"], spec["env"]["B"]
+        return {**spec, "timezone": "local"}
+
+    environment = {"A": "1", "B": "1"}
+    plain = make(environment=environment)
+    spec = make(environment=environment, extra_spec={"timezone": "UTC"}, modify_spec=hook)
+    body = {**plain.to_json(), "env": {"A": "2"}, "timezone": "local"}
+    del body["init"]
+    changed = {**spec.to_json(), "labels": {}}
+    assert changed == {**body, "labels": {}}
+    assert spec.labels[FINGERPRINT_LABEL] == spec.fingerprint() != plain.fingerprint()
+    assert make(modify_spec=lambda spec: spec) == make()
+
+
+@pytest.mark.parametrize(
+    ("remedy", "hook"),
+    [
+        ("returned NoneType", lambda _spec: None),
+        ("did you mean hostname", lambda spec: {**spec, "hostnam": "a"}),
+        ("name_template", lambda spec: {**spec, "name": "a"}),
+        ("extra_labels", lambda spec: {**spec, "labels": {}}),
+        ("reached by", lambda spec: {**spec, "portmappings": []}),
+        ("JSON", lambda spec: {**spec, "hostname": b"a"}),
+    ],
+)
+def test_a_hook_that_is_refused(remedy, hook):
+    with pytest.raises(SpecError, match=remedy) as caught:
+        make(modify_spec=hook)
+    assert caught.value.option == "modify_spec_hook"
+
+
 def test_kept_groups_are_an_annotation():
     annotations = make(keep_groups=True, extra_annotations={"a": "b"}).annotations
     assert annotations == {"a": "b", "run.oci.keep_original_groups": "1"}

@@ -22,6 +22,7 @@ ORDER = [
     "ports",
     "checks",
     "mounts",
+    "extra",
     "spec",
     "settings",
     "files",

@@ -40,6 +40,7 @@ def test_no_golden_is_left_over():
 
 def test_every_field_has_a_golden():
     seen = {key for case in CASES.values() for key in case.spec.to_json()}
+    seen = seen - {"timezone"} | {"extra"}
     renamed = {"environment": "env", "ports": "portmappings", "network": "netns",
                "user_mapping": "userns", "resources": "resource_limits",
                "working_dir": "work_dir", "ulimits": "r_limits", "dns": "dns_server",
@@ -173,6 +174,12 @@ def make(**options):
         ("tmpfs", "no option", lambda: Mount("", "/a", kind="tmpfs", options=["z"])),
         ("tmpfs", "no source", lambda: Mount("/a", "/a", kind="tmpfs")),
         ("tmpfs", "below '/'", lambda: Mount("", "/", kind="tmpfs")),
+        ("extra_spec", "did you mean timezone", lambda: make(extra={"time_zone": "local"})),
+        ("extra_spec", "API reference", lambda: make(extra={"": 1})),
+        ("extra_spec", "use extra_labels", lambda: make(extra={"labels": {}})),
+        ("extra_spec", "not to be changed", lambda: make(extra={"name": "x"})),
+        ("extra_spec", "JSON", lambda: make(extra={"sysctl": {"a": object()}})),
+        ("extra_spec", "JSON", lambda: make(extra={"sysctl": {"a": float("nan")}})),
         ("mounts", "no kind of mount", lambda: Mount("/a", "/a", kind="nfs")),
         ("volumes", "name of a volume", lambda: Mount("a/b", "/a", kind="volume")),
         ("volumes", "name of a volume", lambda: Mount("-a", "/a", kind="volume")),
@@ -222,6 +229,14 @@ def test_spec_keeps_its_own_values():
         spec.environment["A"] = "2"
     with pytest.raises(dataclasses.FrozenInstanceError):
         spec.image = "other"
+
+
+def test_extra_fields_are_merged_last():
+    extra = {"env": {"B": "2"}, "cap_add": ["CAP_BPF"], "umask": None}
+    body = make(environment={"A": "1"}, cap_add=["KILL"], umask="0022", extra=extra).to_json()
+    assert body["env"] == {"A": "1", "B": "2"}
+    assert body["cap_add"] == ["CAP_BPF"]
+    assert "umask" not in body
 
 
 def test_specs_compare_by_value():
