@@ -32,6 +32,8 @@ TOKEN = "JUPYTERHUB_API_TOKEN"  # noqa: S105, the name of a variable
 PORT_TRIES = 3
 LOG_LINES = 30
 PROGRESS_SECONDS = 0.5
+_LOG_TRIES = 5
+_LOG_SECONDS = 0.1
 _HUB_URLS = ("JUPYTERHUB_API_URL", "JUPYTERHUB_ACTIVITY_URL")
 
 
@@ -257,6 +259,15 @@ def kept_token(container: Container) -> str:
     return container.environment.get(TOKEN, "")[:256]
 
 
+def last_words(podman: UserPodman, container: str) -> str:
+    """Return the last lines of a container that has ended; they may come a moment after its end."""
+    for _ in range(_LOG_TRIES):
+        if lines := podman.logs(container, tail=LOG_LINES).strip():
+            return lines
+        time.sleep(_LOG_SECONDS)
+    return ""
+
+
 def listening(podman: UserPodman, container: str, host: str, port: int) -> bool:
     """Whether the server's port has a listener, which is then proved to be the account's.
 
@@ -267,7 +278,7 @@ def listening(podman: UserPodman, container: str, host: str, port: int) -> bool:
     """
     found = podman.inspect(container)
     if not found.state.running:
-        last_lines = podman.logs(container, tail=LOG_LINES).strip()
+        last_lines = last_words(podman, container)
         if "failed to exec pid1" in last_lines:  # the init process's words
             program = next(iter(found.command), "")
             raise SpecError(

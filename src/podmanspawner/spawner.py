@@ -312,7 +312,7 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             return _UNKNOWN_EXIT
         if found.state.running:
             return None
-        last_lines = podman.logs(found.id, tail=server.LOG_LINES).strip()
+        last_lines = server.last_words(podman, found.id)
         self.log.warning(
             "The server %s ended with exit code %i%s. Its last lines:\n%s",
             self._log_name,
