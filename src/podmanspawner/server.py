@@ -260,7 +260,7 @@ def kept_token(container: Container) -> str:
 
 
 def last_words(podman: UserPodman, container: str) -> str:
-    """Return the last lines of a container that has ended; they may come a moment after its end."""
+    """Return the last lines of a container that has ended; they may come a moment later."""
     for _ in range(_LOG_TRIES):
         if lines := podman.logs(container, tail=LOG_LINES).strip():
             return lines

@@ -354,6 +354,8 @@ class ContainerSpec:
             "devices": [{"path": device} for device in self.devices],
             "shm_size": self.shm_size,
             "read_only_filesystem": self.read_only or None,
+            # Podman 5 makes /dev/shm read-only too without it; 4.3 does not know it
+            "read_write_tmpfs": self.read_only or None,
         }
 
     def _network_json(self) -> dict[str, Any]:

@@ -179,7 +179,6 @@ def test_an_unknown_cdi_device(shown, cdi_device, name):
         ("devices", "/dev/no-such-device", {"devices": ["/dev/no-such-device"]}),
         ("devices", "/etc/cdi", {"devices": ["example.org/gpu=all"]}),
         ("ulimits", "limits.conf", {"ulimits": {"nofile": 1 << 40}}),
-        ("ulimits", "limits.conf", {"ulimits": {"nofile": -1}}),
         ("container_user", "nobody-of-it", {"container_user": "nobody-of-it"}),
     ],
 )
