@@ -67,6 +67,7 @@ class PodmanService:
         self._activation = activation
         self._direct = DirectService(account, idle_seconds, environment or {})
         self._lock = threading.Lock()
+        self._way = ""
 
     def connect(self) -> socket.socket:
         """Return a connected socket whose peer is the account; wake the service if it sleeps.
@@ -79,22 +80,23 @@ class PodmanService:
         """
         privileges.demand_may_become(self.account)
         with self._lock:
-            if self._direct.listening:
-                return self._direct.connect()
-            if self._activation == "direct":
+            if self._activation == "direct" or self._direct.listening:
                 return self._direct.connect()
             try:
-                return self._connect_existing()
+                connection = self._connect_existing()
             except (FileNotFoundError, ConnectionRefusedError, UntrustedServiceError) as problem:
                 if self._activation == "existing":
                     raise self._nothing_there(problem) from problem
-                log.info(
-                    "%s: no service at %s (%s); starting one directly",
-                    self.account.name,
-                    self.account.socket_path,
-                    problem,
-                )
+                self._say(f"starting it directly, as there is none ({problem})")
                 return self._direct.connect()
+            self._say(f"using the one at {self.account.socket_path}")
+            return connection
+
+    def _say(self, way: str) -> None:
+        """Tell which way is taken, when it changes."""
+        if way != self._way:
+            log.info("Podman's service of %s: %s", self.account.name, way)
+            self._way = way
 
     @property
     def failure(self) -> ServiceError | None:
