@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from accounts import real_account
 
 FIGURES = pytest.StashKey[list[str]]()
+
+
+def pytest_configure():
+    """End on SIGTERM as on Ctrl-C, so that accounts and containers are removed then too."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture
