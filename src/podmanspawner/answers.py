@@ -244,13 +244,18 @@ def plain(text: str, limit: int = _MESSAGE_CHARACTERS) -> str:
     return _CONTROL.sub("", text[: 2 * limit])[:limit]
 
 
+def quoted(text: str) -> str:
+    """Return text of the account's for a log: each line is seen to be quoted, none forged."""
+    return "\n".join(f"    | {line}" for line in plain(text).splitlines())
+
+
 def error_message(content: bytes) -> str:
     """Return what an error answer says, in whatever form it comes."""
     try:
         said = json.loads(content)["message"]
     except (ValueError, RecursionError, LookupError, TypeError):
         said = content.decode(errors="replace")
-    return plain(said if isinstance(said, str) else str(said))
+    return " ".join(plain(said if isinstance(said, str) else str(said)).split())
 
 
 def missing_path(message: str) -> str | None:

@@ -136,9 +136,10 @@ class DirectService:
             )
         except PodmanSpawnerError as problem:
             output = str(problem)
+        said = " ".join(plain(output).split())
         return ServiceError(
             f"'podman system service' of {self._account.name} ended with code {code} as soon as "
-            f"it was started. It said: {plain(output).strip() or 'nothing'}. Run 'podman info' as "
+            f"it was started. It said: {said or 'nothing'}. Run 'podman info' as "
             f"{self._account.name} to see the same and mend it.",
             socket=str(path),
             stderr=output,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from . import ports
+from .answers import quoted
 from .builder import build, hub_url_inside
 from .errors import ContainerNotFound, PodmanError, PortTaken, SpecError, UntrustedServiceError
 from .names import ServerName
@@ -48,7 +49,8 @@ class ServerEnded(PodmanError):  # noqa: N818, named as the field names it
         if state.error:
             why += f", {state.error}"
         super().__init__(
-            f"The server ended while it was starting ({why}). Its last lines:\n{last_lines}",
+            f"The server ended while it was starting ({why}). Its last lines:\n"
+            + quoted(last_lines),
             operation="start the server",
         )
         self.exit_code = state.exit_code

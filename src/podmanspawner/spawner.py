@@ -22,7 +22,7 @@ from traitlets.config import Application
 from . import names, ports, server
 from .account import Account
 from .activation import service_for
-from .answers import plain
+from .answers import plain, quoted
 from .client import UserPodman
 from .errors import AccountError, ContainerNotFound, PodmanSpawnerError, SpecError
 from .settings import ServerSettings
@@ -66,6 +66,8 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
     def __init__(self, **options: Any) -> None:
         """Let the library's own messages appear in the Hub's log."""
         super().__init__(**options)
+        self._stages: list[dict[str, Any]] = []
+        self._stage_added = asyncio.Event()
         logging.getLogger(__package__).parent = self.log
 
     # state: the least that finds the server again after a restart of the Hub
@@ -96,8 +98,7 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             tornado.web.HTTPError: with a text for the user; no container is left.
         """
         self._starting = True
-        self._stages: list[dict[str, Any]] = []
-        self._stage_added = asyncio.Event()
+        self._stages.clear()
         try:
             return await self._start()
         except PodmanSpawnerError as error:
@@ -176,16 +177,17 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         await self.delete_forever()
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield the stages of the start as they come."""
+        """Yield the stages of the start as they come; the Hub may ask before the start begins."""
         told = 0
         while True:
             self._stage_added.clear()
             for stage in self._stages[told:]:
                 told += 1
                 yield stage
-            if not self._starting:
+            if not self._starting and (self._stages or not self._spawn_pending):
                 return
-            await self._stage_added.wait()
+            if told == len(self._stages):
+                await self._stage_added.wait()
 
     def _report(self, percent: int, message: str) -> None:
         self._stages.append({"progress": percent, "message": plain(message)})
@@ -318,7 +320,7 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             self._log_name,
             found.state.exit_code,
             ", out of memory" if found.state.oom_killed else "",
-            plain(last_lines),
+            quoted(last_lines),
         )
         if self.remove:
             podman.remove(found.id)

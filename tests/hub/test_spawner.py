@@ -381,3 +381,18 @@ async def test_the_images_own_command(user):
     spawner = lone_spawner(user.name, cmd=None)
     with pytest.raises(web.HTTPError, match="ended while it was starting"):
         await spawner.start()  # the image's own is a shell, which ends at once
+
+
+async def test_the_progress_page_may_be_earlier_than_the_start(user):
+    """It is asked for while a pre_spawn_hook still runs, and by two windows."""
+    spawner = lone_spawner(user.name)
+    spawner._spawn_pending = True
+
+    async def stages():
+        return [stage["progress"] async for stage in spawner.progress()]
+
+    windows = [asyncio.ensure_future(stages()) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    await spawner.start()
+    assert await asyncio.wait_for(asyncio.gather(*windows), 5) == [[10, 20, 50, 70, 80]] * 2
+    await spawner.stop()

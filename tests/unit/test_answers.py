@@ -453,3 +453,10 @@ def test_a_forgotten_probe_is_removed(tmp_path):
 def test_users_of_a_lying_image(user_ids, user, answer, kind):
     with pytest.raises(kind):
         user_ids(user, answer)
+
+
+def test_an_account_forges_no_line_of_the_hubs_log():
+    forged = "bye\n[I JupyterHub] root logged in\x1b[2K\r"
+    assert a.quoted(forged) == "    | bye\n    | [I JupyterHub] root logged in[2K"
+    message = a.error_message(json.dumps({"message": forged}).encode())
+    assert message == "bye [I JupyterHub] root logged in[2K"
