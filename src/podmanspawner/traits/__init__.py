@@ -1,0 +1,27 @@
+"""The configuration of ``PodmanSpawner``: every option with its help, one room each."""
+
+from __future__ import annotations
+
+from .files import FileOptions
+from .hardening import HardeningOptions
+from .identity import IdentityOptions
+from .image import ImageOptions
+from .limits import LimitOptions
+from .network import NetworkOptions
+from .server import ServerOptions
+from .service import ServiceOptions
+
+__all__ = ["PodmanOptions"]
+
+
+class PodmanOptions(
+    ServiceOptions,
+    ImageOptions,
+    ServerOptions,
+    FileOptions,
+    IdentityOptions,
+    NetworkOptions,
+    LimitOptions,
+    HardeningOptions,
+):
+    """Options of the spawner, as an administrator sets them in ``jupyterhub_config.py``."""

@@ -1,0 +1,53 @@
+"""Options of the account and of its Podman service, with their help."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from traitlets import Enum, HasTraits, Integer, Unicode
+
+from podmanspawner.activation import Activation
+
+
+class ServiceOptions(HasTraits):
+    """Whose Podman it is, and how it is reached."""
+
+    account_template = Unicode(
+        "{username}",
+        help="""
+        The Unix account in which a user's servers run.
+
+        A template; ``{username}`` is the Hub user's exact name. A name without a field, such as
+        ``"jupyter"``, puts the servers of all users, each its own container, into one account:
+        the way for a Hub that does not run as root.
+
+        .. versionadded:: 1.0
+        """,
+    ).tag(config=True)
+
+    activation = Enum(
+        get_args(Activation),
+        default_value="auto",
+        help="""
+        How the account's Podman service is reached.
+
+        - ``"existing"``: its socket ``/run/user/UID/podman/podman.sock`` answers already.
+        - ``"direct"``: the Hub starts ``podman system service`` as the account when there is
+          work; it ends itself when idle.
+        - ``"auto"`` (default): the first of these that works.
+
+        .. versionadded:: 1.0
+        """,
+    ).tag(config=True)
+
+    service_idle_seconds = Integer(
+        5,
+        min=1,
+        help="""
+        A Podman service that the Hub started ends itself after so many seconds without a request.
+
+        The servers go on; the next operation starts it again, which takes about 50 ms.
+
+        .. versionadded:: 1.0
+        """,
+    ).tag(config=True)
