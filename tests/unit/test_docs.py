@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import options
 import podmanspawner
 from podmanspawner import PodmanSpawner
 
@@ -57,6 +58,16 @@ def test_the_index_lists_every_page():
 def test_options_are_in_the_reference(option):
     assert f"\n### {option}\n" in CONFIGURATION
     assert f"| [`{option}`](#{option}) |" in CONFIGURATION
+
+
+def test_the_table_of_options_is_as_the_code_is():
+    assert options.page() == CONFIGURATION, "run 'python docs/options.py'"
+    assert set(options.own_options()) == set(PodmanSpawner.class_own_traits(config=True))
+
+
+@pytest.mark.parametrize("names", ["ORIGINAL", "DOCKER", "KUBE", "SYSTEMD", "NEEDS"])
+def test_names_elsewhere_are_of_options(names):
+    assert set(getattr(options, names)) <= set(options.own_options())
 
 
 @pytest.mark.parametrize("name", podmanspawner.__all__)
