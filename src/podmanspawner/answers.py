@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from .errors import UntrustedServiceError
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 KIB = 1024
+_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,12})?"
+    r"(Z|[+-][0-9]{2}:[0-9]{2})"
+)
+_NEVER = "0001-01-01T00:00:00Z"
 _IDENTIFIER = re.compile(r"[0-9a-f]{12,64}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _LINE_BYTES = 64 * KIB
@@ -36,6 +42,8 @@ class ContainerState:
     exit_code: int
     pid: int
     """Process id on the host; 0 if none."""
+    started_at: float
+    """Unix time of its last start; a large negative number if it was never started."""
     oom_killed: bool
     error: str
     """Why the runtime could not start it."""
@@ -49,6 +57,7 @@ class ContainerState:
             running=raw.get("Running") is True,
             exit_code=integer(raw.get("ExitCode", 0), where),
             pid=integer(raw.get("Pid", 0), where),
+            started_at=timestamp(raw.get("StartedAt", _NEVER), where),
             oom_killed=raw.get("OOMKilled") is True,
             error=plain(string(raw.get("Error") or "", where)),
         )
@@ -220,6 +229,19 @@ def integer(value: object, where: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 1 << 63:
         raise _unexpected(where, "something else instead of a whole number")
     return value
+
+
+def timestamp(value: object, where: str) -> float:
+    """Demand a time as the engine writes it, such as ``2026-01-31T12:00:00.123456789+01:00``."""
+    match = _TIME.fullmatch(string(value, where))
+    if not match:
+        raise _unexpected(where, "something else instead of a time")
+    seconds, fraction, zone = match.groups()
+    try:
+        time = datetime.fromisoformat(f"{seconds}{'+00:00' if zone == 'Z' else zone}")
+        return time.timestamp() + float(fraction or 0)
+    except (ValueError, OverflowError) as error:
+        raise _unexpected(where, "a time that is none") from error
 
 
 def identifier(value: object, where: str) -> str:

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-_LISTEN = "0A"  # ref: include/net/tcp_states.h, TCP_LISTEN
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_LISTEN = 10  # ref: include/net/tcp_states.h, TCP_LISTEN
+_ANSWER_SECONDS = 1.0
+
+# ref: sock_diag(7); struct inet_diag_req_v2 and inet_diag_msg, whose ports and addresses are in
+# network order, all else in the machine's
+_NETLINK_SOCK_DIAG = 4
+_SOCK_DIAG_BY_FAMILY = 20
+_REQUEST, _DUMP = 0x1, 0x300
+_ERROR, _DONE = 2, 3
+_HEADER = struct.Struct("=IHHII")
+_QUERY = struct.Struct("=BBxxI2s2s16x16xIII")
+_FOUND = struct.Struct("=4x2s2x16s16x4x8x12xI")
+_NO_COOKIE = 0xFFFFFFFF
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -27,15 +42,12 @@ def free_port(host: str = "127.0.0.1") -> int:
 def listener_uids(host: str, port: int) -> frozenset[int]:
     """Return the uids of the sockets that a connection to ``host:port`` could reach.
 
-    A listener on the very address takes the connection before one on all addresses does.
-
-    ref: proc(5), ``/proc/net/tcp``: the kernel's own word, no account can forge it.
+    A listener on the very address takes the connection before one on all addresses does. It is
+    the kernel's own word, which no account can forge.
     """
     exact, wildcard = set(), set()
     wanted = ipaddress.ip_address(host)
-    for address, found_port, uid in _listeners():
-        if found_port != port:
-            continue
+    for address, uid in _listeners(port):
         if address == wanted:
             exact.add(uid)
         elif int(address) == 0:
@@ -43,7 +55,52 @@ def listener_uids(host: str, port: int) -> frozenset[int]:
     return frozenset(exact or wildcard)
 
 
-def _listeners() -> Iterator[tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int, int]]:
+def _listeners(port: int) -> Iterable[tuple[_Address, int]]:
+    """Return address and uid of whoever listens on a port."""
+    try:
+        return _asked(port)
+    except OSError:  # a kernel without the module inet_diag, or one that may not load it
+        return _read(port)
+
+
+def _asked(port: int) -> list[tuple[_Address, int]]:
+    """Ask the kernel for this port: a hundred times as quick as to read its table."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as link:
+        link.settimeout(_ANSWER_SECONDS)
+        return [
+            found
+            for family in (socket.AF_INET, socket.AF_INET6)
+            for found in _dumped(link, family, port)
+        ]
+
+
+def _dumped(link: socket.socket, family: int, port: int) -> Iterator[tuple[_Address, int]]:
+    number = port.to_bytes(2, "big")
+    anywhere = (b"\0\0", 0, _NO_COOKIE, _NO_COOKIE)
+    query = _QUERY.pack(family, socket.IPPROTO_TCP, 1 << _LISTEN, number, *anywhere)
+    length = _HEADER.size + len(query)
+    link.send(_HEADER.pack(length, _SOCK_DIAG_BY_FAMILY, _REQUEST | _DUMP, 0, 0) + query)
+    while True:
+        answer = link.recv(65536)
+        start = 0
+        while start < len(answer):
+            length, kind, *_ = _HEADER.unpack_from(answer, start)
+            if kind == _DONE:
+                return
+            if kind == _ERROR:
+                raise OSError(-int.from_bytes(answer[start + 16 :][:4], "little", signed=True))
+            size = 4 if family == socket.AF_INET else 16
+            found_port, raw, uid = _FOUND.unpack_from(answer, start + _HEADER.size)
+            if found_port == number:
+                yield _plain(ipaddress.ip_address(raw[:size])), uid
+            start += (length + 3) & ~3
+
+
+def _read(port: int) -> Iterator[tuple[_Address, int]]:
+    """Read the kernel's table of all connections.
+
+    ref: proc(5), ``/proc/net/tcp``
+    """
     for table in ("tcp", "tcp6"):
         try:
             lines = Path("/proc/net", table).read_text().splitlines()[1:]
@@ -51,14 +108,18 @@ def _listeners() -> Iterator[tuple[ipaddress.IPv4Address | ipaddress.IPv6Address
             continue
         for line in lines:
             words = line.split()
-            if words[3] == _LISTEN:
-                address, port = words[1].split(":")
-                yield _address(address), int(port, 16), int(words[7])
+            address, found_port = words[1].split(":")
+            if int(words[3], 16) == _LISTEN and int(found_port, 16) == port:
+                yield _address(address), int(words[7])
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def _address(text: str) -> _Address:
     """Read the kernel's form: groups of four bytes, each in the machine's byte order."""
     raw = b"".join(bytes.fromhex(text[i : i + 8])[::-1] for i in range(0, len(text), 8))
-    found = ipaddress.ip_address(raw)
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return mapped or found
+    return _plain(ipaddress.ip_address(raw))
+
+
+def _plain(address: _Address) -> _Address:
+    """Return the IPv4 address of an IPv6 one that stands for it."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address

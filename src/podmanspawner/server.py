@@ -16,6 +16,7 @@ from .errors import ContainerNotFound, PodmanError, PortTaken, SpecError, Untrus
 from .names import ServerName
 from .settings import Engine, ImageFacts, ServerSettings
 from .spec import FINGERPRINT_LABEL
+from .watch import Unwatchable, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +34,10 @@ TOKEN = "JUPYTERHUB_API_TOKEN"  # noqa: S105, the name of a variable
 PORT_TRIES = 3
 LOG_LINES = 30
 PROGRESS_SECONDS = 0.5
-_LOG_TRIES = 5
-_LOG_SECONDS = 0.1
+_LOOK_AGAIN = (0.05, 0.25, 1.0)
+"""Seconds."""
+_LOG_TRIES = 4
+_LOG_SECONDS = 0.05
 _HUB_URLS = ("JUPYTERHUB_API_URL", "JUPYTERHUB_ACTIVITY_URL")
 
 
@@ -270,8 +273,8 @@ def last_words(podman: UserPodman, container: str) -> str:
     return ""
 
 
-def listening(podman: UserPodman, container: str, host: str, port: int) -> bool:
-    """Whether the server's port has a listener, which is then proved to be the account's.
+def listening(podman: UserPodman, container: str, host: str, port: int) -> Container | None:
+    """Return the container if its port has a listener, which is proved to be the account's.
 
     Raises:
         ServerEnded: the container does not run any more.
@@ -296,4 +299,31 @@ def listening(podman: UserPodman, container: str, host: str, port: int) -> bool:
             f"on by uid {foreign[0]}. Start the server again; it gets another port.",
             reason="peer",
         )
-    return bool(uids)
+    return found if uids else None
+
+
+def look(podman: UserPodman, container: str, host: str, port: int) -> tuple[Container, bool]:
+    """Return the container, and whether the account alone listens at its port (0: not looked at).
+
+    What does not agree is looked at again: the engine learns of an end a moment after the kernel.
+
+    Raises:
+        ContainerNotFound: there is none.
+    """
+    for pause in (*_LOOK_AGAIN, 0.0):
+        found = podman.inspect(container)
+        uids = ports.listener_uids(host, port) if port else {podman.account.uid}
+        listens = bool(uids) and all(map(podman.account.owns, uids))
+        if listens or not found.state.running:
+            break
+        time.sleep(pause)
+    return found, listens
+
+
+def watch(podman: UserPodman, found: Container, host: str, port: int) -> Watch | None:
+    """Hold a running server, so that its end is noticed; None if that cannot be done."""
+    try:
+        return Watch(podman.account, found.state, host, port)
+    except Unwatchable as error:
+        log.info("%s: %s: %s", podman.account.name, found.name, error)
+        return None

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from .answers import Container
+    from .watch import Watch
 
     T = TypeVar("T")
 
@@ -56,6 +57,14 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
     _starting = False
     _kept_id = ""
     """Id of a container that was kept from before this start."""
+    _watch: Watch | None = None
+    """The running server's process, if it can be held."""
+    _port = 0
+    """Where the running server listens; 0 if it was started by a Hub before this one."""
+    _exit_code = 0
+    """How the last server ended."""
+    _telling: asyncio.Future[None] | None = None
+    """The news of its end, on their way to the Hub."""
 
     @classmethod
     def class_own_traits(cls, **metadata: Any) -> dict[str, Any]:
@@ -68,6 +77,7 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         super().__init__(**options)
         self._stages: list[dict[str, Any]] = []
         self._stage_added = asyncio.Event()
+        self._asking = asyncio.Lock()
         logging.getLogger(__package__).parent = self.log
 
     # state: the least that finds the server again after a restart of the Hub
@@ -87,7 +97,8 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
     def clear_state(self) -> None:
         """Forget the container."""
         super().clear_state()
-        self.container_id = ""
+        self.container_id, self._port = "", 0
+        self._let_go()
 
     # the Hub's verbs
 
@@ -98,6 +109,8 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             tornado.web.HTTPError: with a text for the user; no container is left.
         """
         self._starting = True
+        self._let_go()
+        self._exit_code = 0
         self._stages.clear()
         try:
             return await self._start()
@@ -131,24 +144,35 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             report=report,
         )
         started = await self._with_podman(launch)
-        self.container_id = started.id
+        self.container_id, self._port = started.id, started.port
         self._report(80, "Waiting for the server to answer")
         await self._answers(started)
+        self._notice_the_end()
         return f"http://{_url_host(self._reach_ip)}:{started.port}"
 
     async def poll(self) -> int | None:
-        """Return None while the server runs, else its exit code (0 before the first start)."""
-        if self._starting:
+        """Return None while the server runs, else its exit code (0 before the first start).
+
+        While its process is held, nobody is asked for that.
+        """
+        if self._starting or (self._watch and self._watch.fine):
             return None
-        if not self.container_id:
-            return 0
+        async with self._asking:  # one of two who ask buries it, the other is told the same
+            self._let_go()
+            return await self._ask() if self.container_id else self._exit_code
+
+    async def _ask(self) -> int | None:
+        """Return what the engine says; else judge by what is seen without it."""
+        port = self._port or (self.server.port if self.server else 0)
         for attempt in range(_POLL_TRIES):
             try:
-                return await self._with_podman(self._state)
+                found = await self._with_podman(partial(self._look, port=port))
             except PodmanSpawnerError as error:
                 self.log.warning("Cannot ask for the state of %s: %s", self._log_name, error)
                 await asyncio.sleep(attempt / 2)
-        return await in_thread(self._account_name, self._state_without_engine)
+            else:
+                return self._take(found)
+        return await in_thread(self._account_name, partial(self._state_without_engine, port))
 
     async def stop(self, now: bool = False) -> None:
         """Stop the server; remove its container, unless ``remove`` is False.
@@ -156,6 +180,7 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         Args:
             now: without the grace period.
         """
+        self._let_go()
         await self._with_podman(
             partial(self._stop, seconds=0 if now else self.delete_grace_period)
         )
@@ -289,15 +314,24 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
 
         The engine is asked now and then whether the server still runs, not at every try.
         """
-        look = partial(
-            server.listening, container=started.id, host=self._reach_ip, port=started.port
-        )
         for attempt in itertools.count():
             answered = await _speaks_http(self._reach_ip, started.port, self.server.base_url)
             asked = answered or attempt % _TRIES_A_LOOK == 0
-            if asked and await self._with_podman(look) and answered:
+            if (
+                asked
+                and await self._with_podman(partial(self._listens, started=started))
+                and answered
+            ):
                 return
             await asyncio.sleep(_TRY_SECONDS)
+
+    def _listens(self, podman: UserPodman, *, started: server.Started) -> bool:
+        """Whether the account listens at the server's port; then its process is held."""
+        place = (self._reach_ip, started.port)
+        found = server.listening(podman, started.id, *place)
+        if found and self._watch is None:
+            self._watch = server.watch(podman, found, *place)
+        return found is not None
 
     def _found(self, podman: UserPodman) -> Container | None:
         """Return the server's container: by its id, whatever it is called now, or by its name."""
@@ -306,14 +340,26 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
                 return podman.inspect(self.container_id)
         return server.find(podman, self._server_name, self._container_name)
 
-    def _state(self, podman: UserPodman) -> int | None:
+    def _look(self, podman: UserPodman, *, port: int) -> Watch | int | None:
         """Ask the engine; bury what has died, since the Hub will not."""
         try:
-            found = podman.inspect(self.container_id)
+            found, listens = server.look(podman, self.container_id, self._reach_ip, port)
+            if found.state.running and not listens:
+                self.log.error(
+                    "The server %s is ended: it does not listen at port %i any more, where "
+                    "somebody else could be taken for it",
+                    self._log_name,
+                    port,
+                )
+                podman.stop(found.id, seconds=0)
+                found = podman.inspect(found.id)
+            if found.state.running:
+                return server.watch(podman, found, self._reach_ip, port)
+            return self._bury(podman, found)
         except ContainerNotFound:
             return _UNKNOWN_EXIT
-        if found.state.running:
-            return None
+
+    def _bury(self, podman: UserPodman, found: Container) -> int:
         last_lines = server.last_words(podman, found.id)
         self.log.warning(
             "The server %s ended with exit code %i%s. Its last lines:\n%s",
@@ -326,13 +372,41 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             podman.remove(found.id)
         return found.state.exit_code
 
-    def _state_without_engine(self) -> int | None:
+    def _take(self, found: Watch | int | None) -> int | None:
+        """Hold on to a server that was found running, or remember how it ended; return that."""
+        if isinstance(found, int):
+            self.container_id, self._exit_code = "", found
+            return found
+        self._watch = found
+        self._notice_the_end()
+        return None
+
+    def _notice_the_end(self) -> None:
+        if self._watch:
+            self._watch.on_end(partial(self._ended, self.container_id))
+
+    def _ended(self, container: str) -> None:
+        """Tell the Hub at once, not at its next poll."""
+        self._telling = asyncio.ensure_future(self._tell_the_hub(container))
+
+    async def _tell_the_hub(self, container: str) -> None:
+        while self.pending:  # noqa: ASYNC110, the Hub has no event for it; who to tell comes later
+            await asyncio.sleep(_TRY_SECONDS)
+        if self.container_id == container:
+            await self.poll_and_notify()
+
+    def _let_go(self) -> None:
+        if self._watch:
+            self._watch.close()
+            self._watch = None
+
+    def _state_without_engine(self, port: int) -> int | None:
         """Judge by the kernel's word alone: somebody of the account listens where it should."""
         try:
             account = Account.lookup(self._account_name)
         except AccountError:  # it has been deleted
             return _UNKNOWN_EXIT
-        uids = ports.listener_uids(self._reach_ip, self.server.port) if self.server else ()
+        uids = ports.listener_uids(self._reach_ip, port) if port else ()
         return None if uids and all(map(account.owns, uids)) else _UNKNOWN_EXIT
 
     def _stop(self, podman: UserPodman, *, seconds: int) -> None:
@@ -350,6 +424,7 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
 
     async def _discard(self) -> None:
         """Remove what a failed start left; what was kept from before is only stopped."""
+        self._let_go()
         self.container_id = ""
 
         def discard(podman: UserPodman) -> None:

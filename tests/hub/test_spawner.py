@@ -12,6 +12,7 @@ import time
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from tornado import web
@@ -87,10 +88,11 @@ async def test_start_tells_its_stages(user):
 
 async def test_a_new_spawner_finds_the_server_by_its_state(user):
     first = lone_spawner(user.name)
-    await first.start()
+    url = await first.start()
     second = lone_spawner(user.name)
     assert await second.poll() == 0
     second.load_state(first.get_state())
+    second.server.port = urlsplit(url).port
     assert await second.poll() is None
     await second.stop()
     assert await first.poll() == 1

@@ -66,9 +66,28 @@ def test_container():
         labels={"x": "y"},
         environment={"A": "1", "B": "2=3", "C": ""},
         command=("sh", "-c", ""),
-        state=ContainerState("exited", False, 3, 0, False, ""),
+        state=ContainerState("exited", False, 3, 0, a.timestamp(a._NEVER, ""), False, ""),
         runtime="",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1970-01-01T00:00:10Z", 10),
+        ("1970-01-01T01:00:10.25+01:00", 10.25),
+        ("2026-11-23T17:14:54.123456789Z", 1795454094.123456789),
+        ("0001-01-01T00:00:00Z", -62135596800),
+    ],
+)
+def test_timestamp(text, seconds):
+    assert a.timestamp(text, "") == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "now", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00", 7])
+def test_no_timestamp(text):
+    with pytest.raises(UntrustedServiceError):
+        a.timestamp(text, "")
 
 
 def test_image():
@@ -136,6 +155,7 @@ def assert_types(found):
             wanted = {
                 "exit_code": (int, type(None)),
                 "pid": int,
+                "started_at": float,
                 "time": int,
                 "labels": dict,
                 "environment": dict,

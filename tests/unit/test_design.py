@@ -36,6 +36,7 @@ ORDER = [
     "images",
     "client",
     "builder",
+    "watch",
     "server",
     "threads",
     "traits",
@@ -52,7 +53,7 @@ ONLY = {
     "tornado": {"spawner"},
     "traitlets": {"traits", "spawner"},
     "subprocess": {"privileges", "direct"},
-    "asyncio": {"spawner", "threads"},
+    "asyncio": {"spawner", "threads", "watch"},
 }
 
 

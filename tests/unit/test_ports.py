@@ -28,6 +28,16 @@ def listen():
         each.close()
 
 
+@pytest.fixture(params=["asked", "read"])
+def way(request, monkeypatch):
+    """The kernel is asked, or its table is read where it cannot be."""
+    if request.param == "read":
+        monkeypatch.setattr(ports, "_NETLINK_SOCK_DIAG", 255)
+    else:
+        monkeypatch.delattr(ports, "_read")
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(
     ("listens_on", "asked", "seen"),
     [
@@ -47,11 +57,13 @@ def test_own_listener(listen, listens_on, asked, seen):
     assert ports.listener_uids(asked, port) == ({os.getuid()} if seen else set())
 
 
+@pytest.mark.usefixtures("way")
 def test_bound_is_not_listening(listen):
     port = listen("127.0.0.1", backlog=0)
     assert not ports.listener_uids("127.0.0.1", port)
 
 
+@pytest.mark.usefixtures("way")
 def test_connected_is_not_listening(listen):
     port = listen("127.0.0.1")
     with socket.create_connection(("127.0.0.1", port)) as connection:
@@ -102,7 +114,26 @@ TABLE_6 = """\
 )
 def test_listeners_of_others(tmp_path, monkeypatch, host, port, uids):
     """The kernel's tables as a host with many users has them."""
+    monkeypatch.setattr(ports, "_asked", ports._read)
     (tmp_path / "tcp").write_text(TABLE)
     (tmp_path / "tcp6").write_text(TABLE_6)
     monkeypatch.setattr(ports, "Path", lambda folder, name: {"/proc/net": tmp_path}[folder] / name)
     assert ports.listener_uids(host, port) == uids
+
+
+def test_listeners_of_another_uid(listen):
+    """What the kernel says of a socket is its owner, not who asks."""
+    os.seteuid(12345)
+    try:
+        port = listen("127.0.0.1")
+    finally:
+        os.seteuid(0)
+    assert ports.listener_uids("127.0.0.1", port) == {12345}
+
+
+def test_many_listeners(listen):
+    """More than one answer of the kernel holds, and all on one port."""
+    port = listen("127.0.1.1")
+    for number in range(2, 250):
+        listen(f"127.0.1.{number}", port)
+    assert len(list(ports._asked(port))) == 249
