@@ -8,11 +8,13 @@ Two ways, tried in this order by ``activation="auto"``:
     The account's own process listens; the Hub keeps the descriptor and starts the service on it
     whenever a connection waits, as systemd would. The service goes away by itself when idle.
 
-Either way the peer is proved to be the account before a byte is sent.
+Either way the peer is proved to be the account before a byte is sent. A service that is to have
+flags or variables of its own gets a socket of its own: what exists at the usual one lacks them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import threading
@@ -25,7 +27,7 @@ from .sockets import connect_pinned, open_socket_path
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from .account import Account
 
@@ -48,6 +50,7 @@ class PodmanService:
         activation: Activation = "auto",
         idle_seconds: int = 5,
         environment: Mapping[str, str] | None = None,
+        flags: Sequence[str] = (),
     ) -> None:
         """Remember how to reach the service; nothing is started yet.
 
@@ -56,16 +59,28 @@ class PodmanService:
             activation: the way to it, see the module.
             idle_seconds: the service ends itself after so many seconds without a request.
             environment: variables the service gets on top of an environment made from nothing.
+            flags: global flags of ``podman`` for the service, such as ``--hooks-dir=DIR``.
 
         Raises:
-            ServiceError: there is no such way.
+            ServiceError: there is no such way, or a service that exists already is asked for and
+                told how to be.
         """
         if activation not in get_args(Activation):
             ways = ", ".join(get_args(Activation))
             raise ServiceError(f"activation: there is no way {activation!r}; choose from {ways}.")
+        own = [*flags, *sorted((environment or {}).items())]
+        if own and activation == "existing":
+            raise ServiceError(
+                "activation: 'existing' is a service that got its flags and variables elsewhere; "
+                "choose 'auto' or 'direct', or see to them where it is started."
+            )
         self.account = account
         self._activation = activation
-        self._direct = DirectService(account, idle_seconds, environment or {})
+        self._path = account.socket_path
+        if own:
+            name = hashlib.sha256(repr(own).encode()).hexdigest()[:12]
+            self._path = self._path.with_name(f"podmanspawner-{name}.sock")
+        self._direct = DirectService(account, idle_seconds, environment or {}, flags, self._path)
         self._lock = threading.Lock()
         self._way = ""
 
@@ -89,7 +104,7 @@ class PodmanService:
                     raise self._nothing_there(problem) from problem
                 self._say(f"starting it directly, as there is none ({problem})")
                 return self._direct.connect()
-            self._say(f"using the one at {self.account.socket_path}")
+            self._say(f"using the one at {self._path}")
             return connection
 
     def _say(self, way: str) -> None:
@@ -109,7 +124,7 @@ class PodmanService:
             self._direct.close()
 
     def _connect_existing(self) -> socket.socket:
-        path_descriptor = open_socket_path(self.account)
+        path_descriptor = open_socket_path(self.account, self._path)
         try:
             return connect_pinned(self.account, path_descriptor)
         finally:
@@ -118,15 +133,15 @@ class PodmanService:
     def _nothing_there(self, problem: Exception) -> PodmanSpawnerError:
         if isinstance(problem, PodmanSpawnerError):
             return problem
-        path = self.account.socket_path
         return ServiceError(
-            f"No Podman service answers at {path} ({problem}). Start one as {self.account.name}: "
-            "'systemctl --user enable --now podman.socket', or set activation to 'auto'.",
-            socket=str(path),
+            f"No Podman service answers at {self._path} ({problem}). Start one as "
+            f"{self.account.name}: 'systemctl --user enable --now podman.socket', or set "
+            "activation to 'auto'.",
+            socket=str(self._path),
         )
 
 
-_services: dict[tuple[int, str, int, tuple[tuple[str, str], ...]], PodmanService] = {}
+_services: dict[tuple[object, ...], PodmanService] = {}
 _services_lock = threading.Lock()
 
 
@@ -136,13 +151,14 @@ def service_for(
     activation: Activation = "auto",
     idle_seconds: int = 5,
     environment: Mapping[str, str] | None = None,
+    flags: Sequence[str] = (),
 ) -> PodmanService:
     """Return the one service of an account that this process knows, for all who need it.
 
     Arguments as :class:`PodmanService`.
     """
     env = tuple(sorted((environment or {}).items()))
-    key = (account.uid, activation, idle_seconds, env)
+    key = (account.uid, activation, idle_seconds, env, tuple(flags))
     with _services_lock:
         service = _services.get(key)
         if service is None or service.account != account:
@@ -151,5 +167,6 @@ def service_for(
                 activation=activation,
                 idle_seconds=idle_seconds,
                 environment=environment,
+                flags=flags,
             )
         return service

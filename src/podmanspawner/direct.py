@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import select
+import shlex
 import socket
 import threading
 import time
@@ -24,13 +25,13 @@ from .sockets import connect_pinned, open_socket_path
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from .account import Account
 
 log = logging.getLogger(__name__)
 
-_LOG_NAME = "podmanspawner.log"
 _CRASHES = 3
 _CRASH_WINDOW = 10.0
 
@@ -38,10 +39,21 @@ _CRASH_WINDOW = 10.0
 class DirectService:
     """The service of one account, started by this process when there is work for it."""
 
-    def __init__(self, account: Account, idle_seconds: int, env: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        account: Account,
+        idle_seconds: int,
+        env: Mapping[str, str],
+        flags: Sequence[str],
+        path: Path,
+    ) -> None:
         """Remember what to start; see :class:`podmanspawner.activation.PodmanService`."""
         self._account = account
-        self._program = ["podman", "system", "service", f"--time={idle_seconds}"]
+        self._path = path
+        self._log_path = path.with_name("podmanspawner.log")
+        if path != account.socket_path:
+            self._log_path = path.with_suffix(".log")
+        self._program = ["podman", *flags, "system", "service", f"--time={idle_seconds}"]
         self._env = dict(env)
         self._listener: socket.socket | None = None
         self._path_descriptor = -1
@@ -75,8 +87,8 @@ class DirectService:
         _ensure_runtime_dir(self._account)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self._start(listener, bind_to=str(self._account.socket_path))
-            self._path_descriptor = open_socket_path(self._account)
+            self._start(listener, bind_to=str(self._path))
+            self._path_descriptor = open_socket_path(self._account, self._path)
         except BaseException:
             listener.close()
             raise
@@ -90,7 +102,7 @@ class DirectService:
             self._program,
             listener,
             bind_to=bind_to,
-            log_path=str(self._account.socket_path.with_name(_LOG_NAME)),
+            log_path=str(self._log_path),
             extra_environment=self._env,
         )
         _in_background(lambda: self._see_end(process, listener))
@@ -129,19 +141,16 @@ class DirectService:
         return len(self._crashes) >= _CRASHES
 
     def _explain(self, code: int) -> ServiceError:
-        path = self._account.socket_path
         try:
-            output = privileges.run(
-                self._account, ["tail", "-c", "2000", str(path.with_name(_LOG_NAME))]
-            )
+            output = privileges.run(self._account, ["tail", "-c", "2000", str(self._log_path)])
         except PodmanSpawnerError as problem:
             output = str(problem)
         said = " ".join(plain(output).split())
         return ServiceError(
-            f"'podman system service' of {self._account.name} ended with code {code} as soon as "
-            f"it was started. It said: {said or 'nothing'}. Run 'podman info' as "
+            f"'{shlex.join(self._program[:-1])}' of {self._account.name} ended with code {code} "
+            f"as soon as it was started. It said: {said or 'nothing'}. Run 'podman info' as "
             f"{self._account.name} to see the same and mend it.",
-            socket=str(path),
+            socket=str(self._path),
             stderr=output,
         )
 

@@ -15,26 +15,33 @@ from typing import TYPE_CHECKING
 from .errors import ServiceError, UntrustedServiceError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .account import Account
 
 _CONNECT_SECONDS = 5.0
 
 
-def open_socket_path(account: Account) -> int:
+def open_socket_path(account: Account, path: Path | None = None) -> int:
     """Return an O_PATH descriptor of the account's socket file, no symlink followed on the way.
+
+    Args:
+        account: whose it must be.
+        path: another socket beside the usual one.
 
     ref: open(2), O_PATH and O_NOFOLLOW; each part below the runtime directory is the account's to
     change at any time, so each is opened and then looked at, never looked at and then opened.
     """
+    path = path or account.socket_path
     runtime = account.open_runtime_dir()
     try:
         folder = os.open("podman", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=runtime)
     except NotADirectoryError:
-        raise _foreign(account, "its folder is a symlink or no folder") from None
+        raise _foreign(account, path, "its folder is a symlink or no folder") from None
     finally:
         os.close(runtime)
     try:
-        found = os.open("podman.sock", os.O_PATH | os.O_NOFOLLOW, dir_fd=folder)
+        found = os.open(path.name, os.O_PATH | os.O_NOFOLLOW, dir_fd=folder)
     finally:
         os.close(folder)
     status = os.fstat(found)
@@ -42,8 +49,8 @@ def open_socket_path(account: Account) -> int:
         return found
     os.close(found)
     if stat.S_ISLNK(status.st_mode):
-        raise _foreign(account, "it is a symlink")
-    raise _foreign(account, f"it is no socket of the account (owner uid {status.st_uid})")
+        raise _foreign(account, path, "it is a symlink")
+    raise _foreign(account, path, f"it is no socket of the account (owner uid {status.st_uid})")
 
 
 def connect_pinned(account: Account, path_descriptor: int) -> socket.socket:
@@ -80,12 +87,12 @@ def demand_peer(connection: socket.socket, account: Account) -> None:
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
     _, uid, _ = struct.unpack("3i", raw)
     if uid != account.uid:
-        raise _foreign(account, f"uid {uid} listens on it")
+        raise _foreign(account, account.socket_path, f"uid {uid} listens on it")
 
 
-def _foreign(account: Account, why: str) -> UntrustedServiceError:
+def _foreign(account: Account, path: Path, why: str) -> UntrustedServiceError:
     return UntrustedServiceError(
-        f"The socket {account.socket_path} is not {account.name}'s own: {why}. Remove it as "
+        f"The socket {path} is not {account.name}'s own: {why}. Remove it as "
         f"{account.name}, then start the server again.",
         reason="peer",
     )

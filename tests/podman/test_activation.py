@@ -84,7 +84,7 @@ def services(account):
         try:
             if entry.name.isdigit() and entry.stat().st_uid == account.uid:
                 command = (entry / "cmdline").read_bytes().split(b"\0")
-                if command[1:3] == [b"system", b"service"]:
+                if b"\0".join([b"", b"system", b"service", b""]) in b"\0".join(command):
                     stat = (entry / "stat").read_text().rpartition(")")[2].split()
                     found[int(entry.name)] = int(stat[1])
         except OSError:  # ended meanwhile
@@ -204,6 +204,24 @@ def test_accounts_have_their_own(start, ada, bob):
             assert other.containers() == []
         finally:
             podman.remove("of-ada")
+
+
+def test_one_with_flags_and_variables_of_its_own_has_a_socket_of_its_own(start, ada):
+    own = {"flags": ["--log-level=debug"], "environment": {"https_proxy": "http://proxy.test"}}
+    usual, other = start(ada), start(ada, "auto", **own)
+    assert ping(usual)
+    (first,) = services(ada.account)
+    assert ping(other)
+    (second,) = set(services(ada.account)) - {first}
+    assert ping(usual)
+    assert set(services(ada.account)) == {first, second}
+    command = Path(f"/proc/{second}/cmdline").read_bytes().split(b"\0")
+    assert command[1:4] == [b"--log-level=debug", b"system", b"service"]
+    environment = [Path(f"/proc/{pid}/environ").read_bytes() for pid in (first, second)]
+    assert [b"https_proxy=http://proxy.test\0" in text for text in environment] == [False, True]
+    again = start(ada, "auto", **own)  # as after a restart of the Hub
+    assert ping(again)
+    assert set(services(ada.account)) == {first, second}
 
 
 @pytest.mark.parametrize("way", ["direct", "auto"])

@@ -176,6 +176,15 @@ def test_one_service_for_an_account():
         service_for(ME, idle_seconds=9),
         service_for(ME, activation="existing"),
         service_for(ME, environment={"https_proxy": "http://proxy"}),
+        service_for(ME, flags=["--hooks-dir=/hooks"]),
         service_for(replace(ME, home="/elsewhere")),
     ]
-    assert len({id(service) for service in [first, *differing]}) == 6
+    assert len({id(service) for service in [first, *differing]}) == 7
+
+
+@pytest.mark.parametrize(
+    "own", [{"flags": ["--hooks-dir=/hooks"]}, {"environment": {"https_proxy": "http://proxy"}}]
+)
+def test_a_service_that_exists_is_told_nothing(own):
+    with pytest.raises(ServiceError, match="choose 'auto' or 'direct'"):
+        PodmanService(ME, activation="existing", **own)
