@@ -2,12 +2,13 @@ SHELL := /bin/bash
 PYTHON ?= python3
 export PYTHON
 PYTEST_ARGS ?=
+NAME = trixie
 
 # Each recipe's own shell knows the cache, the images and the tools.
 with_env := . .ci/env &&
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test test-unit test-podman test-hub lint setup-test setup-unit setup-lint clean
+.PHONY: help demo demo-clean test test-unit test-podman test-hub test-machines machine lint setup-test setup-unit setup-lint clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -29,6 +30,12 @@ test-podman: setup-test ## tests against the real engine
 
 test-hub: setup-test ## tests of a real Hub from end to end
 	@$(with_env) pytest tests/hub $(PYTEST_ARGS)
+
+test-machines: setup-test ## all layers on machines with systemd (Debian 13 and forky)
+	@$(with_env) pytest tests/machines $(PYTEST_ARGS)
+
+machine: setup-test ## a shell as root on a machine with systemd: make machine NAME=trixie|forky
+	@$(with_env) tests/machines/machine.py $(NAME)
 
 lint: setup-lint ## ruff and mypy
 	@$(with_env) ruff check && ruff format --check && mypy
