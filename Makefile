@@ -34,7 +34,7 @@ test-hub: setup-test ## tests of a real Hub from end to end
 test-machines: setup-test ## all layers on machines with systemd (Debian 13 and forky)
 	@$(with_env) pytest tests/machines $(PYTEST_ARGS)
 
-machine: setup-test ## a shell as root on a machine with systemd: make machine NAME=trixie|forky
+machine: setup-test ## a shell as root on a machine with systemd: make machine NAME=trixie|forky|limits
 	@$(with_env) tests/machines/machine.py $(NAME)
 
 lint: setup-lint ## ruff and mypy

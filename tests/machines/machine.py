@@ -20,11 +20,15 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from virtual import VirtualMachine
 
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parents[1]
 NAMES = ("trixie", "forky")
+"""Those in namespaces; ``limits`` is the one in ``virtual.py``."""
 BOOT_SECONDS = 60
 SLOTS = 20
 CARRIED = [f"PODMANSPAWNER_{name}" for name in ("CACHE", "IMAGE", "TINY", "TINY_JOVYAN")]
@@ -176,28 +180,34 @@ class Machine:
 
     def command(self, *command: str, terminal: bool = False) -> list[str]:
         """Return the words that run a command as root in the machine, in a unit of its own."""
-        proxy = f"{os.environ['PODMANSPAWNER_CACHE']}/chp-5/node_modules/.bin"
-        settings = {
-            **{name: os.environ[name] for name in CARRIED},
-            "PATH": f"/opt/venv/bin:{proxy}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOME": "/root",
-            "LANG": "C.UTF-8",
-            # the checkout is only read
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTEST_ADDOPTS": "-p no:cacheprovider",
-            "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
-        }
-        if terminal:
-            settings["TERM"] = os.environ.get("TERM", "dumb")
-        run = ["systemd-run", "--quiet", "--wait", "--collect", "--pty" if terminal else "--pipe"]
-        run += [f"--setenv={name}={value}" for name, value in settings.items()]
-        run += ["--working-directory=/podmanspawner", "--property=Delegate=yes", "--", "env"]
-        return self._nsenter(*run, *command)
+        carried = {name: os.environ[name] for name in CARRIED}
+        return self._nsenter(*inner_command(*command, terminal=terminal, settings=carried))
 
     def run(self, *command: str, **options) -> subprocess.CompletedProcess:
         """Run a command as root in the machine; options as of ``subprocess.run``."""
         options = {"check": True, "text": True, "timeout": 120, **options}
         return subprocess.run(self.command(*command), **options)
+
+
+def inner_command(*command: str, terminal: bool, settings: dict[str, str]) -> list[str]:
+    """Return the words that, in a machine, run a command in a unit of its own."""
+    proxy = f"{os.environ['PODMANSPAWNER_CACHE']}/chp-5/node_modules/.bin"
+    settings = {
+        **settings,
+        "PATH": f"/opt/venv/bin:{proxy}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": "/root",
+        "LANG": "C.UTF-8",
+        # the checkout is only read
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTEST_ADDOPTS": "-p no:cacheprovider",
+        "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
+    }
+    if terminal:
+        settings["TERM"] = os.environ.get("TERM", "dumb")
+    run = ["systemd-run", "--quiet", "--wait", "--collect", "--pty" if terminal else "--pipe"]
+    run += [f"--setenv={name}={value}" for name, value in settings.items()]
+    run += ["--working-directory=/podmanspawner", "--property=Delegate=yes", "--", "env"]
+    return [*run, *command]
 
 
 def build(name: str) -> list[str]:
@@ -206,15 +216,21 @@ def build(name: str) -> list[str]:
     return made.stdout.split()
 
 
+def _virtual_machine() -> VirtualMachine:
+    from virtual import VirtualMachine  # noqa: PLC0415, it imports this module
+
+    return VirtualMachine()
+
+
 def main() -> int:
     """Boot the machine of the first argument and run what the others say in it."""
     name, *command = sys.argv[1:] or ("",)
-    if name not in NAMES:
-        sys.stderr.write(f"usage: {sys.argv[0]} {'|'.join(NAMES)} [COMMAND …]\n")
+    if name not in (*NAMES, "limits"):
+        sys.stderr.write(f"usage: {sys.argv[0]} {'|'.join(NAMES)}|limits [COMMAND …]\n")
         return 2
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(1))
-    with Machine(name) as machine:
+    with Machine(name) if name in NAMES else _virtual_machine() as machine:
         terminal = not command or sys.stdin.isatty()
         return subprocess.call(machine.command(*command or ["bash", "-l"], terminal=terminal))
 
