@@ -23,8 +23,11 @@ from .errors import (
     SpecError,
     UntrustedServiceError,
 )
+from .identity import UserMapping
 from .mounts import Mount
-from .spec import ContainerSpec, Port, Resources, UserMapping
+from .network import Port
+from .resources import Resources
+from .spec import ContainerSpec
 
 if TYPE_CHECKING:
     from .spawner import PodmanSpawner

@@ -9,7 +9,10 @@ from urllib.parse import urlsplit
 
 from . import extra, files, names
 from .errors import SpecError
-from .spec import FINGERPRINT_LABEL, ContainerSpec, Network, Port, Resources, UserMapping
+from .identity import UserMapping
+from .network import Network, Port
+from .resources import Resources
+from .spec import FINGERPRINT_LABEL, ContainerSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +48,7 @@ def build(
     private = settings.network == "private"
     fields = _fields(settings, image, account)
     mapping, user = map_user(settings.user_mapping, image, account)
+    _check_mapping(settings, mapping, account)
     network, network_options = _network(settings)
     working_dir = names.expand(settings.working_dir, fields, option="working_dir")
     hostname = names.expand(settings.hostname, fields, option="hostname")
@@ -57,6 +61,7 @@ def build(
         labels=_labels(settings, image),
         working_dir=working_dir or None,
         user=settings.container_user or user,
+        groups=_groups(settings),
         umask=settings.umask or None,
         annotations=_annotations(settings),
         mounts=files.mounts(settings, account, fields),
@@ -114,11 +119,31 @@ def map_user(choice: str, image: ImageFacts, account: Account) -> tuple[UserMapp
         uid, gid = _image_ids(image)
         return (UserMapping("keep-id", uid, gid) if uid else UserMapping("root")), None
     mapping = UserMapping.parse(choice)
-    if mapping.mode == "root":
+    if mapping.mode != "keep-id":
         return mapping, None
     if mapping.uid is None:
         return mapping, f"{account.uid}:{account.gid}"
     return mapping, f"{mapping.uid}:{mapping.gid}"
+
+
+def _check_mapping(settings: ServerSettings, mapping: UserMapping, account: Account) -> None:
+    if account.subuids and account.subgids:
+        uids, gids = (sum(ids.count for ids in of) for of in (account.subuids, account.subgids))
+        mapping.check_fits(uids, gids)
+    if settings.home_target and not mapping.has_account:
+        raise SpecError(
+            "home_target",
+            f"with user_mapping {settings.user_mapping!r} nobody in the container is the account, "
+            "and a mounted home could not be written to. Set home_target to '' and give users a "
+            "volume that is made theirs: volumes = {'home-{username}': {'bind': "
+            "'/home/jovyan', 'mode': 'U'}}",
+        )
+
+
+def _groups(settings: ServerSettings) -> tuple[str, ...]:
+    if settings.supplemental_gids and settings.keep_groups:
+        raise SpecError("supplemental_gids", "they do not go with keep_groups; choose one of both")
+    return tuple(map(str, settings.supplemental_gids))
 
 
 def image_home(image: ImageFacts) -> str:

@@ -162,6 +162,12 @@ def user(option: str, value: str) -> None:
         )
 
 
+def group(option: str, value: str) -> None:
+    """Refuse what is neither the name nor the number of a group."""
+    if ":" in value or not _USER.fullmatch(value):
+        raise SpecError(option, f"{value!r} is no group; use a number or a name, such as 100")
+
+
 def capabilities(option: str, value: Sequence[str]) -> tuple[str, ...]:
     """Return the capabilities as the engine writes them, such as ``CAP_NET_RAW``."""
     return tuple(_capability(option, word) for word in words(option, value) or ())

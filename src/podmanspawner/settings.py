@@ -14,7 +14,7 @@ from . import names
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from .spec import Network
+    from .network import Network
 
 _PASTA_SINCE = (4, 4)
 
@@ -88,6 +88,7 @@ class ServerSettings:
     home_target: str = "{image_home}"
     """Template of where the account's home is mounted; empty for nowhere."""
     user_mapping: str = "auto"
+    supplemental_gids: Sequence[int | str] = ()
     network: NetworkChoice = "private"
     engine: Engine = Engine((4, 3))
     hub_port: int | None = None

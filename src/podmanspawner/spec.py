@@ -10,172 +10,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from . import checks, extra
 from .errors import SpecError
+from .identity import UserMapping
 from .mounts import FIELDS, Mount
+from .network import NETWORKS, Network, Port
+from .resources import Resources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 FINGERPRINT_LABEL = "podmanspawner.spec"
 
-Network = Literal["private", "pasta", "slirp4netns", "host", "none"]
-
-NETWORKS: tuple[Network, ...] = ("private", "pasta", "slirp4netns", "host", "none")
-MEMORY_MIN = 6 * 1024 * 1024
-"""Bytes; with less the runtime itself does not come up (runc 1.1 takes 3 MiB)."""
-CPUS_MIN = 0.01
-"""Cores; the kernel takes no quota below 1 ms, which is this share of the period."""
-CPU_PERIOD = 100_000
-"""Microseconds."""
-PIDS_MIN = 2
-"""An init process and the server."""
 SHM_MIN = 4096
 """Bytes; a page of memory."""
 _NO_LIMIT = 2**64 - 1
 
-_ID_MAX = 2**32 - 2
 _CONTAINER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
-_KEEP_ID = re.compile(r"keep-id:uid=([0-9]{1,10}),gid=([0-9]{1,10})")
-
-
-@dataclass(frozen=True)
-class Port:
-    """A TCP port of the container, published on an address of the host.
-
-    Raises:
-        SpecError: a port is not in 1 to 65535, or the address is no literal IP address.
-    """
-
-    container_port: int
-    host_port: int
-    host_ip: str = "127.0.0.1"
-
-    def __post_init__(self) -> None:
-        checks.port(self.container_port)
-        checks.port(self.host_port)
-        checks.ip("host_ip", self.host_ip)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return one entry of ``portmappings``."""
-        return {
-            "container_port": self.container_port,
-            "host_port": self.host_port,
-            "host_ip": self.host_ip,
-        }
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a container may use at most; None is no limit.
-
-    Raises:
-        SpecError: a limit is below what any container needs.
-    """
-
-    memory: int | None = None
-    """Bytes. As much again is allowed as swap, as ``podman run --memory`` does."""
-    cpus: float | None = None
-    """Cores."""
-    pids: int | None = None
-    """Processes and threads; -1 is no limit, None the engine's own (2048)."""
-
-    def __post_init__(self) -> None:
-        if self.memory is not None and self.memory < MEMORY_MIN:
-            raise SpecError(
-                "mem_limit",
-                f"{self.memory} bytes are too few for a container; give at least {MEMORY_MIN} "
-                "(a size such as '1G'), or None for no limit",
-            )
-        if self.cpus is not None and not (math.isfinite(self.cpus) and self.cpus >= CPUS_MIN):
-            raise SpecError(
-                "cpu_limit",
-                f"{self.cpus} is no number of cores; give at least {CPUS_MIN}, such as 1.5, or "
-                "None for no limit",
-            )
-
-        if self.pids is not None and self.pids != -1 and self.pids < PIDS_MIN:
-            raise SpecError(
-                "pids_limit",
-                f"{self.pids} processes are too few for a container; give at least {PIDS_MIN}, "
-                "-1 for no limit or None for the engine's own",
-            )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return ``resource_limits``; empty without a limit."""
-        limits: dict[str, Any] = {}
-        if self.memory is not None:
-            limits["memory"] = {"limit": self.memory, "swap": 2 * self.memory}
-        if self.cpus is not None:
-            limits["cpu"] = {"quota": round(self.cpus * CPU_PERIOD), "period": CPU_PERIOD}
-        if self.pids is not None:
-            limits["pids"] = {"limit": self.pids}
-        return limits
-
-
-@dataclass(frozen=True)
-class UserMapping:
-    """Who of the container is the account on the host.
-
-    ``root``: the container's root is the account. ``keep-id``: a user of the container is,
-    ``uid`` and ``gid`` of it, or the one with the account's own numbers if both are None.
-
-    Raises:
-        SpecError: the numbers do not go together or are out of range.
-    """
-
-    mode: Literal["root", "keep-id"] = "root"
-    uid: int | None = None
-    gid: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.mode not in ("root", "keep-id"):
-            raise SpecError("user_mapping", f"{self.mode!r} is neither 'root' nor 'keep-id'")
-        if (self.uid is None) != (self.gid is None) or (self.mode == "root" and self.uid):
-            raise SpecError(
-                "user_mapping", "uid and gid belong together, and to keep-id: keep-id:uid=U,gid=G"
-            )
-        for number in (self.uid, self.gid):
-            # Podman 4.3 makes an empty range of a 0 here, and the start fails
-            if number is not None and not 1 <= number <= _ID_MAX:
-                raise SpecError(
-                    "user_mapping",
-                    f"the id {number} cannot be kept; use ids from 1 to {_ID_MAX}, or 'root' "
-                    "where the container's root shall be the account",
-                )
-
-    @classmethod
-    def parse(cls, text: str) -> UserMapping:
-        """Return the mapping of ``root``, ``keep-id`` or ``keep-id:uid=1000,gid=100``.
-
-        Raises:
-            SpecError: the text is none of these.
-        """
-        if text == "root":
-            return cls("root")
-        if text == "keep-id":
-            return cls("keep-id")
-        if match := _KEEP_ID.fullmatch(text):
-            return cls("keep-id", int(match[1]), int(match[2]))
-        raise SpecError(
-            "user_mapping",
-            f"{text!r} is no mapping; use 'auto', 'root', 'keep-id' or 'keep-id:uid=1000,gid=100'",
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return ``userns``."""
-        if self.mode == "root":
-            # said aloud, else ``userns`` of the account's containers.conf decides
-            return {"nsmode": "host"}
-        if self.uid is None:
-            return {"nsmode": "keep-id"}
-        return {"nsmode": "keep-id", "value": f"uid={self.uid},gid={self.gid}"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,14 +56,16 @@ class ContainerSpec:
     """Absolute path in the container; it must exist there."""
     user: str | None = None
     """User (and group) of the process in the container, such as ``"1000:100"``."""
+    groups: Sequence[str] = ()
+    """Further groups of it, numbers or names of the container."""
     mounts: Sequence[Mount] = ()
     ports: Sequence[Port] = ()
     network: Network = "private"
     """``private`` is whatever the engine prefers for an account."""
     network_options: Sequence[str] = ()
     """Options of pasta or slirp4netns, as the program itself takes them."""
-    user_mapping: UserMapping = UserMapping()
-    resources: Resources = Resources()
+    user_mapping: UserMapping = UserMapping()  # noqa: RUF009, it is frozen
+    resources: Resources = Resources()  # noqa: RUF009, likewise
     shm_size: int | None = None
     """Bytes of ``/dev/shm``; None for the engine's 64 MB."""
     ulimits: Mapping[str, int | Sequence[int]] = field(default_factory=dict)
@@ -266,6 +124,7 @@ class ContainerSpec:
             "network_options": checks.words("network", self.network_options),
             "dns": checks.words("dns", self.dns),
             "devices": checks.words("devices", self.devices),
+            "groups": checks.words("supplemental_gids", self.groups),
             "cap_add": checks.capabilities("cap_add", self.cap_add),
             "cap_drop": checks.capabilities("cap_drop", self.cap_drop),
             "environment": MappingProxyType(dict(self.environment)),
@@ -317,6 +176,8 @@ class ContainerSpec:
         checks.labels("extra_annotations", self.annotations)
         if self.user is not None:
             checks.user("container_user", self.user)
+        for group in self.groups:
+            checks.group("supplemental_gids", group)
         if self.hostname is not None:
             checks.hostname("hostname", self.hostname)
 
@@ -372,7 +233,8 @@ class ContainerSpec:
     def _security_json(self) -> dict[str, Any]:
         return {
             "user": self.user,
-            "userns": self.user_mapping.to_json(),
+            "groups": list(self.groups),
+            **self.user_mapping.to_json(),
             "cap_add": list(self.cap_add),
             "cap_drop": list(self.cap_drop),
             "no_new_privileges": self.no_new_privileges or None,

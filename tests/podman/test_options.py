@@ -52,6 +52,16 @@ def shown(podman):
         ("echo $0", {"entrypoint": ["sh", "-c", "echo entry $0"], "cmd": ["word"]}, "entry word"),
         ("id -u; id -g", {"container_user": "1000:100"}, "1000\n100"),
         ("id -un", {"container_user": "root"}, "root"),
+        ("id -G", {"container_user": "1000:100", "supplemental_gids": [7, "nogroup"]},
+         "100 7 65534"),
+        ("awk '{print $1, $3}' /proc/self/uid_map /proc/self/gid_map",
+         {"user_mapping": "auto-userns:size=4096", "home_target": ""}, "0 4096\n0 4096"),
+        ("id -u; awk '{print $1, $2, $3}' /proc/self/uid_map",
+         {"user_mapping": "0:1:1000,1000:0:1,1001:1001:64535"},
+         "1000\n0 1 1000\n1000 0 1\n1001 1001 64535"),
+        ("awk '{print $1, $2, $3}' /proc/self/uid_map; cat /proc/self/gid_map | wc -l",
+         {"user_mapping": "0:1:1000,1000:0:1;0:1:100,100:0:1,101:101:9"},
+         "0 1 1000\n1000 0 1\n3"),
         ("umask", {"umask": "0027"}, "0027"),
         ("hostname", {"hostname": "{username}.lab"}, f"{slug('Ada')}.lab"),
         ("hostname", {"hostname": "lab", "network": "host"}, "lab"),
@@ -87,12 +97,93 @@ def test_what_the_container_sees(shown, script, options, expected):
 
 def test_the_users_files_are_the_accounts(shown, ada):
     """With the image's user, with another one, and with the umask that was asked for."""
-    for options in ({}, {"container_user": "1234"}):
+    ids = {"user_mapping": "0:1:1000,1000:0:1,1001:1001:64535"}
+    for options in ({}, {"container_user": "1234"}, ids):
         shown("touch ~/of-a-test", umask="0077", home_target="/home/jovyan",
               **options)  # fmt: skip
         made = Path(ada.account.home, "of-a-test")
         assert (made.stat().st_uid, made.stat().st_mode & 0o777) == (ada.account.uid, 0o600)
         made.unlink()
+
+
+STACKS = """
+if [ $(id -u) = 0 ]; then
+    [ "$CHOWN_HOME" != yes ] || chown "$NB_UID:$NB_GID" /home/$NB_USER
+    exec su "$NB_USER" -c 'id -u; umask $NB_UMASK; touch ~/of-a-test'
+fi
+umask ${NB_UMASK:-022}; touch ~/of-a-test; id -u
+"""
+"""What start.sh of Jupyter's docker-stacks does with these variables, in small.
+
+ref: https://github.com/jupyter/docker-stacks/blob/main/images/docker-stacks-foundation/start.sh
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "variables", "found"),
+    [
+        ({}, {}, (True, 0o644)),
+        ({}, {"NB_UMASK": "077"}, (True, 0o600)),
+        ({"user_mapping": "keep-id:uid=1000,gid=100", "container_user": "root"},
+         {"CHOWN_HOME": "yes", "NB_UMASK": "027"}, (True, 0o640)),
+        ({"user_mapping": "root", "container_user": "root"}, {"CHOWN_HOME": "yes"},
+         (False, 0o644)),
+    ],
+)  # fmt: skip
+def test_images_that_become_another_user(shown, fresh_home, options, variables, found):
+    """With the account's home as NB_USER's, as the documentation says it comes out."""
+    environment = {"NB_USER": "jovyan", "NB_UID": "1000", "NB_GID": "100", "NB_UMASK": "022"}
+    shown(
+        STACKS,
+        environment={**environment, **variables},
+        home_target="",
+        volumes={str(fresh_home): "/home/jovyan"},
+        **options,
+    )
+    made = (fresh_home / "of-a-test").stat()
+    is_the_accounts = made.st_uid == fresh_home.parent.stat().st_uid
+    assert (is_the_accounts, made.st_mode & 0o777) == found
+
+
+@pytest.fixture
+def fresh_home(ada):
+    """A folder of the account's, removed as whoever of its ids it belongs to."""
+    home = Path(ada.account.home, "stacks")
+    ada.run("mkdir", str(home))
+    yield home
+    ada.podman("unshare", "rm", "-r", str(home))
+
+
+def test_servers_with_ids_of_their_own(podman, ada):
+    """Two at a time have no id in common, nor the account's; a volume is made theirs."""
+    settings = ServerSettings(
+        image=TINY_JOVYAN,
+        server=ServerName("8081", "ada"),
+        cmd=["sh", "-c", "date > /work/a && exec sleep 60"],
+        user_mapping="auto-userns:size=2048",
+        home_target="",
+        volumes={"of-auto": {"bind": "/work", "mode": "U"}},
+    )
+    facts = server.image_facts(podman, podman.images.inspect(TINY_JOVYAN))
+    made = []
+    try:
+        for name in ("one", "two"):
+            own = replace(settings, server=ServerName("8081", "ada", name))
+            made.append(
+                podman.create(replace(build(own, facts, podman.account, port=1), ports=()))
+            )
+            podman.start(made[-1])
+        pids = [podman.inspect(container).state.pid for container in made]
+        users = {Path(f"/proc/{pid}").stat().st_uid for pid in pids}
+        assert len(users) == 2
+        assert all(podman.account.owns(uid) for uid in users)
+        assert ada.account.uid not in users
+        with UserPodman.for_user(ada.name) as again:  # its runtime directory is accepted still
+            assert len(again.containers()) == 2
+    finally:
+        for container in made:
+            podman.remove(container)
+        ada.podman("volume", "rm", "of-auto")
 
 
 def test_named_volumes_belong_to_the_server(shown, ada):

@@ -13,10 +13,13 @@ from typing import Any
 
 from podmanspawner.account import Account
 from podmanspawner.builder import build
+from podmanspawner.identity import UserMapping
 from podmanspawner.mounts import Mount
 from podmanspawner.names import ServerName
+from podmanspawner.network import Port
+from podmanspawner.resources import Resources
 from podmanspawner.settings import Engine, ImageFacts, ServerSettings
-from podmanspawner.spec import ContainerSpec, Port, Resources, UserMapping
+from podmanspawner.spec import ContainerSpec
 
 IMAGE = "localhost/podmanspawner-test:latest"
 ACCOUNT = Account(name="ada", uid=1001, gid=1002, home="/home/ada")
@@ -167,6 +170,24 @@ def _plain(image: str, data: str) -> dict[str, Case]:
                 ("HostConfig", "IDMappings", "UidMap"): holds("1000:0:1"),
                 ("HostConfig", "IDMappings", "GidMap"): holds("100:0:1"),
             },
+        ),
+        "mapping-auto-userns": Case(
+            spec(user_mapping=UserMapping("auto-userns", size=4096)),
+            {
+                ("HostConfig", "IDMappings", "UidMap"): ["0:1:4096"],
+                ("HostConfig", "IDMappings", "GidMap"): ["0:1:4096"],
+            },
+        ),
+        "mapping-ids": Case(
+            spec(user_mapping=UserMapping.parse("0:1:1000,1000:0:1;0:1:100,100:0:1,101:101:9")),
+            {
+                **keep_id,
+                ("HostConfig", "IDMappings", "UidMap"): ["0:1:1000", "1000:0:1"],
+                ("HostConfig", "IDMappings", "GidMap"): ["0:1:100", "100:0:1", "101:101:9"],
+            },
+        ),
+        "groups": Case(
+            spec(groups=["1234", "users"]), {("HostConfig", "GroupAdd"): ["1234", "users"]}
         ),
         "limits": Case(
             spec(resources=Resources(memory=1 << 30, cpus=1.5)),

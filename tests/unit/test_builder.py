@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from podmanspawner.account import IdRange
 from podmanspawner.builder import (
     IMAGE_LABEL,
     build,
@@ -12,10 +15,12 @@ from podmanspawner.builder import (
     map_user,
 )
 from podmanspawner.errors import SpecError
+from podmanspawner.identity import UserMapping
 from podmanspawner.mounts import Mount
 from podmanspawner.names import ServerName, slug
+from podmanspawner.network import Port
 from podmanspawner.settings import Engine, ImageFacts, ServerSettings
-from podmanspawner.spec import FINGERPRINT_LABEL, Port, UserMapping
+from podmanspawner.spec import FINGERPRINT_LABEL
 from specs import ACCOUNT, JOVYAN, PORT
 
 SLIRP = Engine((4, 3, 1), pasta=True)
@@ -66,6 +71,8 @@ STACKS = {"NB_USER": "jovyan", "NB_UID": "1000", "NB_GID": "100"}
         ("root", facts("jovyan"), ROOT, None),
         ("keep-id", facts("jovyan"), UserMapping("keep-id"), "1001:1002"),
         ("keep-id:uid=7,gid=8", facts("jovyan"), keep(7, 8), "7:8"),
+        ("auto-userns:size=9", facts("jovyan"), UserMapping("auto-userns", size=9), None),
+        ("0:1:9,9:0:1", facts("jovyan"), UserMapping.parse("0:1:9,9:0:1"), None),
     ],
 )
 def test_map_user(choice, image, mapping, user):
@@ -289,6 +296,10 @@ def test_mounts(options, mounts):
         ("port", "1 to 65535", JOVYAN, {"container_port": 0}),
         ("host_ip", "literal", JOVYAN, {"host_ip": "localhost"}),
         ("user_mapping", "'auto'", JOVYAN, {"user_mapping": "nomap"}),
+        ("home_target", "to '' and give users a volume", JOVYAN, {"user_mapping": "auto-userns"}),
+        ("home_target", "to ''", JOVYAN, {"user_mapping": "0:1:65536"}),
+        ("supplemental_gids", "choose one", JOVYAN,
+         {"supplemental_gids": [1], "keep_groups": True}),
         ("name_template", "add {username}", JOVYAN, {"name_template": "jupyter"}),
         ("mem_limit", "None for no limit", JOVYAN, {"mem_limit": -1}),
         ("cpu_limit", "None for no limit", JOVYAN, {"cpu_limit": 0}),
@@ -325,6 +336,25 @@ def test_the_user_of_the_administrators_choice():
     assert make(container_user="7:8", user_mapping="keep-id:uid=7,gid=9").user == "7:8"
     assert make(user_mapping="keep-id:uid=7,gid=9").user == "7:9"
     assert make(container_user="").user is None
+
+
+@pytest.mark.parametrize(
+    ("mapping", "remedy"),
+    [
+        ("0:1:101", "uids go up to the account's subordinate id 101.*has 100.*/etc/subuid"),
+        ("0:1:100;0:1:51,51:0:1", "gids.* 51, .*has 50.*/etc/subgid"),
+        ("auto-userns:size=51", "more than the account's 50"),
+    ],
+)
+def test_a_mapping_that_the_account_has_no_ids_for(mapping, remedy):
+    account = replace(
+        ACCOUNT, subuids=(IdRange(1000, 90), IdRange(9, 10)), subgids=(IdRange(9, 50),)
+    )
+    settings = ServerSettings(image="a", server=ServerName("h", "ada"), home_target="")
+    with pytest.raises(SpecError, match=remedy) as caught:
+        build(replace(settings, user_mapping=mapping), JOVYAN, account, port=1)
+    assert caught.value.option == "user_mapping"
+    build(replace(settings, user_mapping="0:1:50"), JOVYAN, account, port=1)
 
 
 def test_names_of_users_are_slugs_in_host_names():

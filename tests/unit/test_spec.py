@@ -11,14 +11,11 @@ import pytest
 
 from podmanspawner.checks import signal_number
 from podmanspawner.errors import SpecError
+from podmanspawner.identity import UserMapping
 from podmanspawner.mounts import FIELDS, Mount
-from podmanspawner.spec import (
-    FINGERPRINT_LABEL,
-    ContainerSpec,
-    Port,
-    Resources,
-    UserMapping,
-)
+from podmanspawner.network import Port
+from podmanspawner.resources import Resources
+from podmanspawner.spec import FINGERPRINT_LABEL, ContainerSpec
 from specs import cases
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -40,7 +37,7 @@ def test_no_golden_is_left_over():
 
 def test_every_field_has_a_golden():
     seen = {key for case in CASES.values() for key in case.spec.to_json()}
-    seen = seen - {"timezone", "read_write_tmpfs"} | {"extra"}
+    seen = seen - {"timezone", "read_write_tmpfs", "idmappings"} | {"extra"}
     renamed = {"environment": "env", "ports": "portmappings", "network": "netns",
                "user_mapping": "userns", "resources": "resource_limits",
                "working_dir": "work_dir", "ulimits": "r_limits", "dns": "dns_server",
@@ -120,7 +117,29 @@ def make(**options):
         ("user_mapping", "ids from 1", lambda: UserMapping("keep-id", 2**32, 1)),
         ("user_mapping", "belong together", lambda: UserMapping("keep-id", 1000)),
         ("user_mapping", "belong together", lambda: UserMapping("root", 1, 1)),
-        ("user_mapping", "neither", lambda: UserMapping("auto")),
+        ("user_mapping", "none of", lambda: UserMapping("auto")),
+        ("user_mapping", "1 or more ids", lambda: UserMapping.parse("auto-userns:size=0")),
+        ("user_mapping", "1 or more ids", lambda: UserMapping("root", size=1)),
+        ("user_mapping", "'auto'", lambda: UserMapping.parse("auto-userns:size=-1")),
+        ("user_mapping", "'auto'", lambda: UserMapping.parse("auto-userns:uidmapping=0:0:1")),
+        ("user_mapping", "'auto'", lambda: UserMapping.parse("0:1")),
+        ("user_mapping", "'auto'", lambda: UserMapping.parse("0:1:2;")),
+        ("user_mapping", "'auto'", lambda: UserMapping.parse("+0:@1000:1")),
+        ("user_mapping", "no range", lambda: UserMapping.parse("0:1:0")),
+        ("user_mapping", "no range", lambda: UserMapping.parse("0:1:9999999999")),
+        ("user_mapping", "two ranges of the uids have the container's id 4",
+         lambda: UserMapping.parse("0:1:5,4:9:1;0:0:1")),
+        ("user_mapping", "two ranges of the gids have the host's id 0",
+         lambda: UserMapping.parse("0:1:5;0:0:1,1:0:1")),
+        ("user_mapping", "comes up without its root", lambda: UserMapping.parse("1:1:5")),
+        ("user_mapping", "belong together", lambda: UserMapping("ids", uids=[(0, 1, 5)])),
+        ("user_mapping", "belong together", lambda: UserMapping("ids")),
+        ("user_mapping", "belong together",
+         lambda: UserMapping("root", uids=[(0, 1, 5)], gids=[(0, 1, 5)])),
+        ("supplemental_gids", "no group", lambda: make(groups=["a b"])),
+        ("supplemental_gids", "no group", lambda: make(groups=["-1"])),
+        ("supplemental_gids", "no group", lambda: make(groups=["1:2"])),
+        ("supplemental_gids", "write a list", lambda: make(groups="users")),
         ("stop_signal", "use a name", lambda: make(stop_signal="SIGNOTHING")),
         ("stop_signal", "use a name", lambda: make(stop_signal="")),
         ("stop_signal", "use a name", lambda: make(stop_signal=0)),
@@ -213,10 +232,26 @@ def test_signal_number(value, number):
         ("root", UserMapping("root")),
         ("keep-id", UserMapping("keep-id")),
         ("keep-id:uid=1000,gid=100", UserMapping("keep-id", 1000, 100)),
+        ("auto-userns", UserMapping("auto-userns")),
+        ("auto-userns:size=5", UserMapping("auto-userns", size=5)),
+        (
+            "0:1:10,10:0:1;0:0:9",
+            UserMapping("ids", uids=[(0, 1, 10), (10, 0, 1)], gids=[(0, 0, 9)]),
+        ),
+        ("0:1:10", UserMapping("ids", uids=[(0, 1, 10)], gids=[(0, 1, 10)])),
     ],
 )
 def test_parse_mapping(text, mapping):
     assert UserMapping.parse(text) == mapping
+
+
+@pytest.mark.parametrize(
+    ("text", "has"),
+    [("root", True), ("keep-id", True), ("auto-userns", False), ("0:1:5", False),
+     ("0:1:5,5:0:1", True)],
+)  # fmt: skip
+def test_who_has_the_account(text, has):
+    assert UserMapping.parse(text).has_account is has
 
 
 def test_spec_keeps_its_own_values():
