@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from . import extra, files, names
+from . import extra, files, names, reach
 from .errors import SpecError
 from .identity import UserMapping
-from .network import Network, Port
 from .resources import Resources
 from .spec import FINGERPRINT_LABEL, ContainerSpec
 
@@ -18,12 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .account import Account
-    from .settings import Engine, ImageFacts, NetworkChoice, ServerSettings
+    from .settings import ImageFacts, ServerSettings
 
 IMAGE_LABEL = "podmanspawner.image"
 SERVICE_URL = "JUPYTERHUB_SERVICE_URL"
-SLIRP_HOST = "10.0.2.2"
-"""Where a container behind slirp4netns finds the host's 127.0.0.1."""
 KEEP_GROUPS = "run.oci.keep_original_groups"
 """ref: crun(1); runc does not know it."""
 
@@ -45,11 +42,10 @@ def build(
     Raises:
         SpecError: an option makes no container; it names the option.
     """
-    private = settings.network == "private"
     fields = _fields(settings, image, account)
     mapping, user = map_user(settings.user_mapping, image, account)
     _check_mapping(settings, mapping, account)
-    network, network_options = _network(settings)
+    network, network_options, networks = reach.network(settings)
     working_dir = names.expand(settings.working_dir, fields, option="working_dir")
     hostname = names.expand(settings.hostname, fields, option="hostname")
     spec = ContainerSpec(
@@ -66,12 +62,15 @@ def build(
         annotations=_annotations(settings),
         mounts=files.mounts(settings, account, fields),
         devices=settings.devices,
-        ports=(Port(settings.container_port, port, settings.host_ip),) if private else (),
+        ports=reach.ports(settings, port),
         network=network,
         network_options=network_options,
+        networks=networks,
         hostname=hostname or None,
         extra_hosts=settings.extra_hosts,
         dns=settings.dns,
+        dns_search=settings.dns_search,
+        dns_options=settings.dns_options,
         user_mapping=mapping,
         cap_add=settings.cap_add,
         cap_drop=settings.cap_drop,
@@ -89,20 +88,6 @@ def build(
         changes = extra.changes(spec.to_json(), settings.modify_spec)
         spec = replace(spec, extra={**spec.extra, **changes})
     return replace(spec, labels={**spec.labels, FINGERPRINT_LABEL: spec.fingerprint()})
-
-
-def hub_url_inside(url: str, network: NetworkChoice, engine: Engine) -> str:
-    """Return the URL by which a container reaches the Hub's API.
-
-    Only the host's loopback has another address inside, and only behind slirp4netns: pasta
-    forwards the Hub's port to the container's own loopback.
-    """
-    parts = urlsplit(url)
-    loopback = parts.hostname in ("127.0.0.1", "localhost")
-    if network != "private" or engine.private_network != "slirp4netns" or not loopback:
-        return url
-    netloc = SLIRP_HOST if parts.port is None else f"{SLIRP_HOST}:{parts.port}"
-    return parts._replace(netloc=netloc).geturl()
 
 
 def map_user(choice: str, image: ImageFacts, account: Account) -> tuple[UserMapping, str | None]:
@@ -226,26 +211,6 @@ def _number(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,10}", text) else None
 
 
-def _network(settings: ServerSettings) -> tuple[Network, tuple[str, ...]]:
-    """Return the engine's network mode and options: the Hub's port and no other, if it can."""
-    if settings.network == "host":
-        return "host", ()
-    if settings.network != "private":
-        raise SpecError("network", f"{settings.network!r} is neither 'private' nor 'host'")
-    mode = settings.engine.private_network
-    if settings.hub_port is None:
-        return mode, ()
-    if mode == "slirp4netns":
-        return mode, ("allow_host_loopback=true",)
-    if settings.hub_port == settings.container_port:
-        raise SpecError(
-            "port",
-            f"the Hub listens on port {settings.hub_port} too, which the container reaches at "
-            "its own 127.0.0.1; choose another port",
-        )
-    return mode, ("-T", str(settings.hub_port))
-
-
 def _command(settings: ServerSettings, image: ImageFacts) -> tuple[str, ...] | None:
     entrypoint = settings.entrypoint or image.entrypoint
     # another entry point does not get the words that were meant for the image's
@@ -265,7 +230,7 @@ def _environment(settings: ServerSettings, port: int) -> dict[str, str]:
     parts = urlsplit(environment.get(SERVICE_URL, ""))
     if parts.scheme in ("http", "https"):
         address = ("0.0.0.0", settings.container_port)  # noqa: S104, inside the container
-        if settings.network == "host":
+        if settings.network == "host":  # the only one with no ports of its own
             address = (settings.host_ip, port)
         host = f"[{address[0]}]" if ":" in address[0] else address[0]
         environment[SERVICE_URL] = parts._replace(netloc=f"{host}:{address[1]}").geturl()

@@ -252,6 +252,15 @@ class UserPodman(RestClient):
         except ContainerNotFound:  # ended and removed since it was listed
             return None
 
+    def network_is_internal(self, name: str) -> bool | None:
+        """Whether nothing in a network reaches what is outside; None if there is no such one."""
+        operation = f"inspect network {name}"
+        try:
+            found = self.request_json(operation, "GET", f"networks/{_segment(name)}/json")
+        except ContainerNotFound:  # what is not found is the network
+            return None
+        return answers.obj(found, operation).get("internal") is True
+
     def logs(self, container: str, *, tail: int | None = None) -> str:
         """Return what a container printed, at most its last 64 KiB or ``tail`` lines.
 

@@ -7,13 +7,16 @@ import posixpath
 import shutil
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from . import ports
 from .answers import quoted
-from .builder import build, hub_url_inside
+from .builder import build
 from .errors import ContainerNotFound, PodmanError, PortTaken, SpecError, UntrustedServiceError
 from .names import ServerName
+from .network import NetworkChoice
+from .reach import hub_url_inside
 from .settings import Engine, ImageFacts, ServerSettings
 from .spec import FINGERPRINT_LABEL
 from .watch import Unwatchable, Watch
@@ -100,7 +103,7 @@ def launch(
     pull_seconds: float = 900.0,
     keep: bool = False,
     report: Callable[[int, str], None] = lambda _percent, _message: None,
-    pick_port: Callable[[str], int] = ports.free_port,
+    pick_port: Callable[[str], int] | None = None,
 ) -> Started:
     """Get the image, then start the server's container, a new one or the one that was kept.
 
@@ -113,7 +116,8 @@ def launch(
         pull_seconds: limit for a pull.
         keep: start a kept container again if it is still the one that would be made.
         report: told each stage, with a percentage.
-        pick_port: returns a free port of the host's address it is given.
+        pick_port: returns a free port of the host's address it is given; None for any, or for
+            one of ``port_range``.
 
     Raises:
         PodmanSpawnerError: any of its kinds; see the methods called.
@@ -127,12 +131,14 @@ def launch(
     )
     facts = image_facts(podman, image, settings.container_user)
     settings = for_engine(settings, podman)
+    _demand_network(podman, settings)
     name = settings.server.container(settings.prefix, settings.name_template)
     old = find(podman, settings.server, name)
     if old and keep and (resumed := _resume(podman, settings, facts, old, report)):
         return resumed
     if old:
         podman.remove(old.id)
+    pick_port = pick_port or partial(ports.free_port, within=settings.port_range)
     return _create_and_start(podman, settings, facts, report, pick_port)
 
 
@@ -200,6 +206,26 @@ def _create_and_start(
     raise AssertionError  # the last attempt returns or raises
 
 
+def _demand_network(podman: UserPodman, settings: ServerSettings) -> None:
+    """Refuse a named network that is not there, or that does not lead to the Hub."""
+    choice = NetworkChoice.parse(settings.network)
+    if choice.kind != "named":
+        return
+    internal = podman.network_is_internal(choice.name)
+    if internal is None:
+        raise SpecError(
+            "network",
+            f"{podman.account.name} has no network {choice.name!r}. Create it as the account: "
+            f"'podman network create {choice.name}'",
+        )
+    if internal and settings.hub_port is not None:
+        raise SpecError(
+            "network",
+            f"{choice.name!r} is internal: nothing in it reaches the host, where the Hub is. "
+            "Create it without --internal, or name another one",
+        )
+
+
 def _demand_crun(podman: UserPodman, container: str) -> None:
     """Refuse a runtime that would leave the account's groups out without a word."""
     runtime = podman.inspect(container).runtime
@@ -221,11 +247,12 @@ def _spec(
 def for_engine(settings: ServerSettings, podman: UserPodman) -> ServerSettings:
     """Return the settings with what the engine decides: its network, and the Hub's address."""
     engine = Engine(podman.engine_version, pasta=shutil.which("pasta") is not None)
+    settings = replace(settings, engine=engine)
     environment = dict(settings.environment)
     for key in _HUB_URLS:
         if environment.get(key):
-            environment[key] = hub_url_inside(environment[key], settings.network, engine)
-    return replace(settings, engine=engine, environment=environment)
+            environment[key] = hub_url_inside(environment[key], settings)
+    return replace(settings, environment=environment)
 
 
 _ids: dict[tuple[int, str, str], tuple[int, int]] = {}

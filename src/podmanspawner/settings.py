@@ -7,7 +7,7 @@ so that every rule of the builder can be read from a table of a test.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from . import names
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from .network import Network
 
 _PASTA_SINCE = (4, 4)
-
-NetworkChoice = Literal["private", "host"]
 
 
 @dataclass(frozen=True)
@@ -89,13 +87,19 @@ class ServerSettings:
     """Template of where the account's home is mounted; empty for nowhere."""
     user_mapping: str = "auto"
     supplemental_gids: Sequence[int | str] = ()
-    network: NetworkChoice = "private"
+    network: str = "private"
     engine: Engine = Engine((4, 3))
     hub_port: int | None = None
     """Port of the Hub on the host's 127.0.0.1; None if it listens elsewhere."""
+    hub_everywhere: bool = False
+    """Whether it listens on all addresses of the host."""
     host_ip: str = "127.0.0.1"
     port: int = 0
     """Port of the host that the administrator chose; 0 for one that is free."""
+    port_range: tuple[int, int] | None = None
+    """First and last of the host's ports to choose from; None for the kernel's choice."""
+    extra_ports: Sequence[str | int] = ()
+    """As ``podman run --publish`` has them; without an address on ``host_ip``."""
     container_port: int = 8888
     mem_limit: int | None = None
     """Bytes."""
@@ -109,6 +113,8 @@ class ServerSettings:
     """Template; empty for a part of the container's id."""
     extra_hosts: Mapping[str, str] = field(default_factory=dict)
     dns: Sequence[str] = ()
+    dns_search: Sequence[str] = ()
+    dns_options: Sequence[str] = ()
     devices: Sequence[str] = ()
     umask: str = ""
     extra_annotations: Mapping[str, str] = field(default_factory=dict)

@@ -268,6 +268,7 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             "cmd": tuple(self.cmd) if self.cmd else None,
             "args": tuple(self.get_args()),
             "hub_port": _loopback_port(environment["JUPYTERHUB_API_URL"]),
+            "hub_everywhere": self.hub_connect_url is None and self.hub.ip in _EVERYWHERE,
             "mem_limit": self._limit("mem_limit", int),
             "cpu_limit": self._limit("cpu_limit", float),
             "modify_spec": self._modify_spec,

@@ -64,6 +64,8 @@ class ContainerSpec:
     """``private`` is whatever the engine prefers for an account."""
     network_options: Sequence[str] = ()
     """Options of pasta or slirp4netns, as the program itself takes them."""
+    networks: Sequence[str] = ()
+    """With ``bridge``: names of networks that the account has; empty for the engine's own."""
     user_mapping: UserMapping = UserMapping()  # noqa: RUF009, it is frozen
     resources: Resources = Resources()  # noqa: RUF009, likewise
     shm_size: int | None = None
@@ -76,6 +78,10 @@ class ContainerSpec:
     """Name to address: lines of the container's ``/etc/hosts``."""
     dns: Sequence[str] = ()
     """Addresses of name servers, instead of the host's."""
+    dns_search: Sequence[str] = ()
+    """Domains in which names are looked up; ``"."`` for none, instead of the host's."""
+    dns_options: Sequence[str] = ()
+    """Such as ``"ndots:2"``; ref: resolv.conf(5)."""
     devices: Sequence[str] = ()
     """Paths of device files (``"/dev/fuse"``, ``"/dev/a:/dev/b:rw"``) or CDI names."""
     umask: str | None = None
@@ -122,7 +128,10 @@ class ContainerSpec:
             "command": checks.words("cmd", self.command),
             "entrypoint": checks.words("entrypoint", self.entrypoint),
             "network_options": checks.words("network", self.network_options),
+            "networks": checks.words("network", self.networks),
             "dns": checks.words("dns", self.dns),
+            "dns_search": checks.words("dns_search", self.dns_search),
+            "dns_options": checks.words("dns_options", self.dns_options),
             "devices": checks.words("devices", self.devices),
             "groups": checks.words("supplemental_gids", self.groups),
             "cap_add": checks.capabilities("cap_add", self.cap_add),
@@ -169,8 +178,16 @@ class ContainerSpec:
             checks.hostname("extra_hosts", name)
             # Podman 4.3's API writes "host-gateway" to /etc/hosts as it is
             checks.ip("extra_hosts", address)
+        for name in self.networks:
+            if self.network != "bridge" or not _CONTAINER_NAME.fullmatch(name):
+                raise SpecError("network", f"{name!r} is no name of a network to go with 'bridge'")
         for address in self.dns:
             checks.ip("dns", address)
+        for domain in self.dns_search:
+            if domain != ".":
+                checks.hostname("dns_search", domain)
+        for word in self.dns_options:
+            checks.dns_option("dns_options", word)
 
     def _check_identity(self) -> None:
         checks.labels("extra_annotations", self.annotations)
@@ -228,6 +245,9 @@ class ContainerSpec:
             "network_options": options,
             "hostadd": [f"{name}:{address}" for name, address in self.extra_hosts.items()],
             "dns_server": list(self.dns),
+            "dns_search": list(self.dns_search),
+            "dns_option": list(self.dns_options),
+            "networks": {name: {} for name in self.networks},
         }
 
     def _security_json(self) -> dict[str, Any]:
@@ -253,10 +273,11 @@ class ContainerSpec:
     def fingerprint(self) -> str:
         """Return a SHA-256 in hex that changes when the container would have to be made anew.
 
-        The host's ports and the label that holds the fingerprint itself do not count.
+        The host's port of the first of the ports and the label that holds the fingerprint itself
+        do not count.
         """
         body = self.to_json()
-        for port in body.get("portmappings", []):
-            del port["host_port"]
+        for port in body.get("portmappings", [])[:1]:
+            port.pop("host_port", None)
         body["labels"] = {k: v for k, v in self.labels.items() if k != FINGERPRINT_LABEL}
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

@@ -322,6 +322,14 @@ async def test_a_hook_knows_its_spawner_and_has_the_last_word(user):
         ("extra_hosts", {"db": 1}),
         ("extra_annotations", {"a": 1}),
         ("read_only", "no"),
+        ("supplemental_gids", [1.5]),
+        ("user_mapping", "auto-userns:size=0"),
+        ("network", "none"),
+        ("network", "slirp4netns:nosuch=1"),
+        ("port_range", (30999, 30000)),
+        ("port_range", 30000),
+        ("extra_ports", ["localhost:80:80"]),
+        ("dns_search", {"lab": 1}),
     ],
 )
 def test_a_value_of_another_type_names_its_option(option, value):

@@ -139,6 +139,27 @@ def _plain(image: str, data: str) -> dict[str, Case]:
         "port": Case(
             spec(ports=[Port(8888, PORT)]), {("HostConfig", "PortBindings", "8888/tcp"): port}
         ),
+        "ports": Case(
+            spec(
+                ports=[Port(8888, PORT), Port(5000, PORT, "127.0.0.2", "udp"), Port(6000, count=2)]
+            ),
+            {
+                ("HostConfig", "PortBindings", "8888/tcp"): port,
+                ("HostConfig", "PortBindings", "5000/udp"): [
+                    {"HostIp": "127.0.0.2", "HostPort": str(PORT)}
+                ],
+                ("HostConfig", "PortBindings", "6001/tcp", 0, "HostPort"): lambda found: (
+                    int(found) > 0
+                ),
+            },
+        ),
+        "network-named": Case(
+            spec(network="bridge", networks=["podman"]),
+            {
+                ("HostConfig", "NetworkMode"): "bridge",
+                ("NetworkSettings", "Networks"): holds("podman"),
+            },
+        ),
         "network-private": Case(
             spec(network="private"),
             {("HostConfig", "NetworkMode"): either("slirp4netns", "pasta")},
@@ -219,6 +240,13 @@ def _plain(image: str, data: str) -> dict[str, Case]:
         "dns": Case(
             spec(dns=["192.0.2.53", "2001:db8::53"]),
             {("HostConfig", "Dns"): ["192.0.2.53", "2001:db8::53"]},
+        ),
+        "dns-search": Case(
+            spec(dns_search=["lab.example.org"], dns_options=["ndots:2", "rotate"]),
+            {
+                ("HostConfig", "DnsSearch"): ["lab.example.org"],
+                ("HostConfig", "DnsOptions"): ["ndots:2", "rotate"],
+            },
         ),
         "devices": Case(spec(devices=["/dev/fuse", "/dev/null:/dev/mynull:rw"])),
         "umask": Case(spec(umask="027"), {("Config", "Umask"): "0027"}),

@@ -10,7 +10,6 @@ from podmanspawner.account import IdRange
 from podmanspawner.builder import (
     IMAGE_LABEL,
     build,
-    hub_url_inside,
     image_home,
     map_user,
 )
@@ -19,6 +18,7 @@ from podmanspawner.identity import UserMapping
 from podmanspawner.mounts import Mount
 from podmanspawner.names import ServerName, slug
 from podmanspawner.network import Port
+from podmanspawner.reach import hub_url_inside
 from podmanspawner.settings import Engine, ImageFacts, ServerSettings
 from podmanspawner.spec import FINGERPRINT_LABEL
 from specs import ACCOUNT, JOVYAN, PORT
@@ -29,9 +29,12 @@ ROOT = UserMapping("root")
 ROOT_IMAGE = ImageFacts(command=["sh"])
 
 
+def make_settings(**options):
+    return ServerSettings(**{"image": "busybox", "server": ServerName("8081", "ada"), **options})
+
+
 def make(image=JOVYAN, port=PORT, **options):
-    settings = {"image": "busybox", "server": ServerName("8081", "ada"), **options}
-    return build(ServerSettings(**settings), image, ACCOUNT, port=port)
+    return build(make_settings(**options), image, ACCOUNT, port=port)
 
 
 def facts(user, **options):
@@ -104,12 +107,67 @@ def test_unknown_image_user(image):
         ({"engine": PASTA, "hub_port": 8081}, "pasta", ("-T", "8081"), True),
         ({"engine": Engine((4, 4), pasta=True)}, "pasta", (), True),
         ({"network": "host", "engine": PASTA, "hub_port": 8081}, "host", (), False),
+        (
+            {"network": "slirp4netns", "engine": PASTA, "hub_port": 8081},
+            "slirp4netns",
+            ("allow_host_loopback=true",),
+            True,
+        ),
+        (
+            {"network": "slirp4netns:mtu=1500,cidr=10.9.0.0/24", "engine": SLIRP, "hub_port": 1},
+            "slirp4netns",
+            ("mtu=1500", "cidr=10.9.0.0/24", "allow_host_loopback=true"),
+            True,
+        ),
+        (
+            {"network": "slirp4netns:allow_host_loopback=false", "engine": SLIRP, "hub_port": 1},
+            "slirp4netns",
+            ("allow_host_loopback=false",),
+            True,
+        ),
+        ({"network": "pasta", "engine": PASTA}, "pasta", (), True),
+        (
+            {"network": "pasta:-I,tap0", "engine": PASTA, "hub_port": 8081},
+            "pasta",
+            ("-I", "tap0", "-T", "8081"),
+            True,
+        ),
+        (
+            {"network": "pasta:-T,8081,--map-gw", "engine": PASTA, "hub_port": 8081},
+            "pasta",
+            ("-T", "8081", "--map-gw"),
+            True,
+        ),
+        (
+            {"network": "pasta:--tcp-ns=8081", "engine": PASTA, "hub_port": 8081},
+            "pasta",
+            ("--tcp-ns=8081",),
+            True,
+        ),
+        ({"network": "lab", "engine": PASTA, "hub_port": 8081}, "bridge", (), True),
+        ({"network": "bridge", "engine": SLIRP}, "bridge", (), True),
     ],
 )
 def test_network(options, network, network_options, ports):
     spec = make(**options)
     assert (spec.network, spec.network_options) == (network, network_options)
     assert spec.ports == ((Port(8888, PORT),) if ports else ())
+
+
+def test_named_networks():
+    assert make(network="lab").networks == ("lab",)
+    assert make(network="bridge").networks == ("podman",)
+    assert make().networks == make(network="host").networks == ()
+
+
+def test_extra_ports():
+    spec = make(extra_ports=[8501, "5000/udp", "0.0.0.0:9000:9001"], host_ip="192.0.2.7")
+    assert spec.ports == (
+        Port(8888, PORT, "192.0.2.7"),
+        Port(8501, 0, "192.0.2.7"),
+        Port(5000, 0, "192.0.2.7", "udp"),
+        Port(9001, 9000, "0.0.0.0"),
+    )
 
 
 API = "http://127.0.0.1:8081/hub/api"
@@ -128,11 +186,26 @@ API = "http://127.0.0.1:8081/hub/api"
         (API, "host", PASTA, API),
         ("http+unix://%2Frun%2Fhub.sock/hub/api", "private", SLIRP,
          "http+unix://%2Frun%2Fhub.sock/hub/api"),
+        (API, "slirp4netns", PASTA, "http://10.0.2.2:8081/hub/api"),
+        (API, "slirp4netns:cidr=10.9.0.0/24", SLIRP, "http://10.9.0.2:8081/hub/api"),
+        (API, "slirp4netns:cidr=10.9.0.7/24", SLIRP, "http://10.9.0.2:8081/hub/api"),
+        (API, "pasta:--map-gw", PASTA, API),
+        ("http://192.0.2.7:8081/", "lab", SLIRP, "http://192.0.2.7:8081/"),
     ],
 )  # fmt: skip
 def test_hub_url_inside(url, network, engine, inside):
-    assert hub_url_inside(url, network, engine) == inside
-    assert hub_url_inside(inside, network, engine) == inside
+    settings = make_settings(network=network, engine=engine)
+    assert hub_url_inside(url, settings) == inside
+    assert hub_url_inside(inside, settings) == inside
+
+
+@pytest.mark.parametrize("network", ["lab", "bridge", "slirp4netns:allow_host_loopback=false"])
+def test_the_hubs_loopback_that_is_not_seen(network):
+    settings = make_settings(network=network, engine=SLIRP, hub_everywhere=True)
+    assert hub_url_inside(API, settings) == "http://host.containers.internal:8081/hub/api"
+    with pytest.raises(SpecError, match="hub_ip = '0.0.0.0'") as caught:
+        hub_url_inside(API, replace(settings, hub_everywhere=False))
+    assert caught.value.option == "network"
 
 
 @pytest.mark.parametrize(
@@ -291,7 +364,22 @@ def test_mounts(options, mounts):
         ("read_only_volumes", "volumes only", JOVYAN,
          {"read_only_volumes": {"/data": {"bind": "/a", "mode": "rw"}}}),
         ("read_only_volumes", "unknown field", JOVYAN, {"read_only_volumes": {"/d": "/{x}"}}),
-        ("network", "neither", JOVYAN, {"network": "bridge"}),
+        ("network", "Use 'private'", JOVYAN, {"network": "none"}),
+        ("network", "Use 'private'", JOVYAN, {"network": "container:abc"}),
+        ("network", "Use 'private'", JOVYAN, {"network": "ns:/run/netns/a"}),
+        ("network", "is neither", JOVYAN, {"network": ""}),
+        ("network", "is neither", JOVYAN, {"network": "my net"}),
+        ("network", "is neither", JOVYAN, {"network": "lab:ip=10.0.0.2"}),
+        ("network", "is neither", JOVYAN, {"network": "private:mtu=1500"}),
+        ("network", "with mtu", JOVYAN, {"network": "slirp4netns:mut=1500"}),
+        ("network", "NAME=VALUE", JOVYAN, {"network": "slirp4netns:mtu"}),
+        ("network", "is no network", JOVYAN, {"network": "slirp4netns:cidr=lab"}),
+        ("network", "this is 4.3.1", JOVYAN, {"network": "pasta", "engine": SLIRP}),
+        ("network", "package passt", JOVYAN, {"network": "pasta", "engine": Engine((5, 4, 2))}),
+        ("extra_ports", "the host's own", JOVYAN, {"network": "host", "extra_ports": [1]}),
+        ("extra_ports", "no port to publish", JOVYAN, {"extra_ports": ["a"]}),
+        ("dns_search", "no host name", JOVYAN, {"dns_search": ["a b"]}),
+        ("dns_options", "such as 'ndots:2'", JOVYAN, {"dns_options": ["ndots 2"]}),
         ("port", "choose another port", JOVYAN, {"engine": PASTA, "hub_port": 8888}),
         ("port", "1 to 65535", JOVYAN, {"container_port": 0}),
         ("host_ip", "literal", JOVYAN, {"host_ip": "localhost"}),

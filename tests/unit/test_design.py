@@ -38,6 +38,7 @@ ORDER = [
     "rest",
     "images",
     "client",
+    "reach",
     "builder",
     "watch",
     "server",

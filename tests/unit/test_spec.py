@@ -41,7 +41,8 @@ def test_every_field_has_a_golden():
     renamed = {"environment": "env", "ports": "portmappings", "network": "netns",
                "user_mapping": "userns", "resources": "resource_limits",
                "working_dir": "work_dir", "ulimits": "r_limits", "dns": "dns_server",
-               "extra_hosts": "hostadd", "read_only": "read_only_filesystem"}  # fmt: skip
+               "extra_hosts": "hostadd", "dns_options": "dns_option",
+               "read_only": "read_only_filesystem"}  # fmt: skip
     fields = {field.name for field in dataclasses.fields(ContainerSpec)} | set(FIELDS)
     assert seen == {renamed.get(name, name) for name in fields}
 
@@ -96,7 +97,24 @@ def make(**options):
         ("host_ip", "literal", lambda: Port(1, 1, "localhost")),
         ("host_ip", "literal", lambda: Port(1, 1, "")),
         ("host_ip", "literal", lambda: Port(1, 1, "127.1")),
-        ("network", "none of", lambda: make(network="bridge")),
+        ("network", "none of", lambda: make(network="lab")),
+        ("network", "to go with 'bridge'", lambda: make(networks=["lab"])),
+        ("network", "to go with 'bridge'", lambda: make(network="bridge", networks=["a b"])),
+        ("port", "'tcp' or 'udp'", lambda: Port(1, protocol="sctp")),
+        ("port", "1 or more", lambda: Port(1, count=0)),
+        ("port", "1 to 65535", lambda: Port(65535, count=2)),
+        ("port", "1 to 65535", lambda: Port(1, 65535, count=2)),
+        ("extra_ports", "no port to publish", lambda: Port.parse("")),
+        ("extra_ports", "no port to publish", lambda: Port.parse("0")),
+        ("extra_ports", "no port to publish", lambda: Port.parse("65536")),
+        ("extra_ports", "no port to publish", lambda: Port.parse("127.0.0.1:80")),
+        ("extra_ports", "no port to publish", lambda: Port.parse("localhost:1:80")),
+        ("extra_ports", "no port to publish", lambda: Port.parse("80/sctp")),
+        ("extra_ports", "no port to publish", lambda: Port.parse("9-8")),
+        ("extra_ports", "2 ports cannot be 3", lambda: Port.parse("1-3:1-2")),
+        ("extra_ports", "no port to publish", lambda: Port.parse("::1:1:80")),
+        ("extra_ports", "no port to publish", lambda: Port.parse("1:2:3:4")),
+        ("extra_ports", "no port to publish", lambda: Port.parse("80\n")),
         ("network", "publishes no ports", lambda: make(network="host", ports=[Port(1, 1)])),
         ("network", "takes no options", lambda: make(network="host", network_options=["-T"])),
         ("mem_limit", "at least", lambda: Resources(memory=-1)),
@@ -246,6 +264,23 @@ def test_parse_mapping(text, mapping):
 
 
 @pytest.mark.parametrize(
+    ("text", "port"),
+    [
+        ("80", Port(80)),
+        (":80", Port(80)),
+        ("8080:80", Port(80, 8080)),
+        ("127.0.0.2:8080:80/tcp", Port(80, 8080, "127.0.0.2")),
+        ("0.0.0.0::80/udp", Port(80, 0, "0.0.0.0", "udp")),
+        ("[::1]:8080:80", Port(80, 8080, "::1")),
+        ("9000-9002:80-82", Port(80, 9000, count=3)),
+        ("80-82/udp", Port(80, protocol="udp", count=3)),
+    ],
+)
+def test_parse_port(text, port):
+    assert Port.parse(text) == port
+
+
+@pytest.mark.parametrize(
     ("text", "has"),
     [("root", True), ("keep-id", True), ("auto-userns", False), ("0:1:5", False),
      ("0:1:5,5:0:1", True)],
@@ -302,6 +337,7 @@ def test_same_fingerprint(change):
         {"ports": [Port(8889, 1)]},
         {"ports": [Port(8888, 1, "0.0.0.0")]},
         {"ports": []},
+        {"ports": [Port(8888, 1), Port(80, 2)]},
         {"labels": {"a": "2"}},
         {"environment": {"A": "1"}},
         {"image": "other"},
