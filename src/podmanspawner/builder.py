@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from . import extra, files, names, reach
 from .errors import SpecError
 from .identity import UserMapping
-from .resources import Resources
+from .resources import Resources, gpu_devices
 from .spec import FINGERPRINT_LABEL, ContainerSpec
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def build(
         umask=settings.umask or None,
         annotations=_annotations(settings),
         mounts=files.mounts(settings, account, fields),
-        devices=settings.devices,
+        devices=(*settings.devices, *gpu_devices(settings.gpus)),
         ports=reach.ports(settings, port),
         network=network,
         network_options=network_options,
@@ -76,7 +76,7 @@ def build(
         cap_drop=settings.cap_drop,
         no_new_privileges=settings.no_new_privileges,
         read_only=settings.read_only,
-        resources=Resources(settings.mem_limit, settings.cpu_limit, settings.pids_limit),
+        resources=_resources(settings),
         shm_size=settings.shm_size,
         ulimits=settings.ulimits,
         init=settings.init,
@@ -123,6 +123,17 @@ def _check_mapping(settings: ServerSettings, mapping: UserMapping, account: Acco
             "volume that is made theirs: volumes = {'home-{username}': {'bind': "
             "'/home/jovyan', 'mode': 'U'}}",
         )
+
+
+def _resources(settings: ServerSettings) -> Resources:
+    return Resources(
+        settings.mem_limit,
+        settings.cpu_limit,
+        settings.pids_limit,
+        memory_swap=settings.memswap_limit,
+        memory_guarantee=settings.mem_guarantee,
+        cpu_guarantee=settings.cpu_guarantee,
+    )
 
 
 def _groups(settings: ServerSettings) -> tuple[str, ...]:

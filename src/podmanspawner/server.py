@@ -8,9 +8,9 @@ import shutil
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from . import ports
+from . import cgroups, ports
 from .answers import quoted
 from .builder import build
 from .errors import ContainerNotFound, PodmanError, PortTaken, SpecError, UntrustedServiceError
@@ -22,7 +22,7 @@ from .spec import FINGERPRINT_LABEL
 from .watch import Unwatchable, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from .account import Account
     from .answers import Container, Image
@@ -131,6 +131,7 @@ def launch(
     )
     facts = image_facts(podman, image, settings.container_user)
     settings = for_engine(settings, podman)
+    settings = enforceable(settings, podman.account)
     _demand_network(podman, settings)
     name = settings.server.container(settings.prefix, settings.name_template)
     old = find(podman, settings.server, name)
@@ -204,6 +205,32 @@ def _create_and_start(
         else:
             return Started(made, port, resumed=False)
     raise AssertionError  # the last attempt returns or raises
+
+
+def enforceable(
+    settings: ServerSettings, account: Account, obstacles: Mapping[str, str] | None = None
+) -> ServerSettings:
+    """Return the settings without limits that the host cannot enforce, if a warning is enough.
+
+    Left to itself, the engine ignores them on some hosts and fails obscurely on others.
+
+    Raises:
+        SpecError: there is such a limit, and ``unenforced_limits`` is ``"error"``.
+    """
+    asked = {option: getattr(settings, option) for option in cgroups.CONTROLLERS}
+    asked = {option: value for option, value in asked.items() if value not in (None, -1)}
+    if not asked:
+        return settings
+    in_the_way = cgroups.obstacles(account) if obstacles is None else obstacles
+    lost: dict[str, Any] = {option: None for option in asked if option in in_the_way}
+    for option in lost:
+        reason = f"{asked[option]} cannot be enforced: {in_the_way[option]}"
+        if settings.unenforced_limits == "error":
+            raise SpecError(
+                option, f"{reason}. Or drop the limit, or set unenforced_limits to 'warn'"
+            )
+        log.warning("%s: %s: %s", account.name, option, reason)
+    return replace(settings, **lost)
 
 
 def _demand_network(podman: UserPodman, settings: ServerSettings) -> None:

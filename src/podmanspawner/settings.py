@@ -7,7 +7,7 @@ so that every rule of the builder can be read from a table of a test.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import names
 
@@ -105,7 +105,14 @@ class ServerSettings:
     """Bytes."""
     cpu_limit: float | None = None
     """Cores."""
+    mem_guarantee: int | None = None
+    """Bytes."""
+    cpu_guarantee: float | None = None
+    """Cores."""
+    memswap_limit: int | None = None
+    """Bytes of memory and swap together."""
     pids_limit: int | None = None
+    unenforced_limits: Literal["error", "warn"] = "error"
     shm_size: int | None = None
     """Bytes."""
     ulimits: Mapping[str, int | Sequence[int]] = field(default_factory=dict)
@@ -116,6 +123,7 @@ class ServerSettings:
     dns_search: Sequence[str] = ()
     dns_options: Sequence[str] = ()
     devices: Sequence[str] = ()
+    gpus: int | str | Sequence[int | str] | None = None
     umask: str = ""
     extra_annotations: Mapping[str, str] = field(default_factory=dict)
     keep_groups: bool = False

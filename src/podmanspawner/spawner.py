@@ -271,6 +271,8 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             "hub_everywhere": self.hub_connect_url is None and self.hub.ip in _EVERYWHERE,
             "mem_limit": self._limit("mem_limit", int),
             "cpu_limit": self._limit("cpu_limit", float),
+            "mem_guarantee": self._limit("mem_guarantee", int),
+            "cpu_guarantee": self._limit("cpu_guarantee", float),
             "modify_spec": self._modify_spec,
         }
         for option in dataclasses.fields(ServerSettings):

@@ -21,7 +21,7 @@ from traitlets import TraitError
 from accounts import TINY_JOVYAN, real_account
 from hub import free_port
 from lone import lone_spawner
-from podmanspawner import PortTaken, UserPodman, server
+from podmanspawner import PortTaken, UserPodman, cgroups, server
 
 
 @pytest.fixture(scope="module")
@@ -245,6 +245,7 @@ async def test_a_runtime_directory_of_somebody_else(user, fresh):
         ({"volumes": {"/tmp/{nobody}": "/data"}}, "volumes.*unknown field.*known:"),
         ({"read_only_volumes": {"rela/tive": "/data"}}, "read_only_volumes|volumes"),
         ({"mem_limit": -1}, "mem_limit"),
+        ({"gpus": [7]}, "devices.*CDI"),
         ({"cpu_limit": -1}, "cpu_limit"),
         ({"environment": {"A=B": "1"}}, "environment"),
         ({"working_dir": "relative"}, "working_dir"),
@@ -284,6 +285,28 @@ async def test_a_bad_value_names_its_option(user, options, remedy):
 
 
 @pytest.mark.parametrize(
+    "limit",
+    [{"mem_limit": "1G"}, {"cpu_limit": 1}, {"mem_guarantee": "1G"}, {"cpu_guarantee": 1},
+     {"pids_limit": 99}],
+    ids=lambda limit: next(iter(limit)),
+)  # fmt: skip
+async def test_a_limit_that_the_host_cannot_enforce(user, limit):
+    """This test is for hosts that cannot; where they can, tests/podman sees it enforced."""
+    (option,) = limit
+    if option not in cgroups.obstacles(user.account):
+        pytest.skip(f"this host enforces {option}")
+    with pytest.raises(web.HTTPError) as failure:
+        await lone_spawner(user.name, **limit).start()
+    shown = failure.value.jupyterhub_message
+    assert re.search(f"^{option}: .* cannot be enforced: .*unenforced_limits", shown), shown
+    assert user.containers() == []
+    spawner = lone_spawner(user.name, unenforced_limits="warn", **limit)
+    await spawner.start()
+    assert await spawner.poll() is None
+    await spawner.stop()
+
+
+@pytest.mark.parametrize(
     "options",
     [
         {"cap_drop": ["ALL"], "read_only": True, "umask": "0077", "hostname": "{username}"},
@@ -319,6 +342,10 @@ async def test_a_hook_knows_its_spawner_and_has_the_last_word(user):
         ("umask", 0o22),
         ("shm_size", "much"),
         ("pids_limit", "many"),
+        ("memswap_limit", "much"),
+        ("unenforced_limits", "ignore"),
+        ("gpus", -1),
+        ("gpus", "a b"),
         ("extra_hosts", {"db": 1}),
         ("extra_annotations", {"a": 1}),
         ("read_only", "no"),

@@ -143,7 +143,7 @@ def test_ports_within_a_range(launch):
 
 
 def test_extra_ports(podman, launch, ada):
-    """Both get a port that the engine picks; UDP is seen to listen, for want of a program inside."""
+    """Both get a port that the engine picks. UDP is only seen to listen."""
     script = "mkdir -p /tmp/www; echo told > /tmp/www/a; httpd -p 8501 -h /tmp/www"
     started = launch(
         18081,

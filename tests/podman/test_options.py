@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import secrets
 import subprocess
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from accounts import TINY_JOVYAN
-from podmanspawner import ContainerSpec, SpecError, UserPodman, server
+from podmanspawner import ContainerSpec, SpecError, UserPodman, cgroups, server
 from podmanspawner.builder import build
 from podmanspawner.names import ServerName, slug
 from podmanspawner.settings import ServerSettings
@@ -242,23 +245,70 @@ def test_annotations_reach_the_runtime(podman, shown):
 @pytest.fixture
 def cdi_device():
     """A CDI device that is /dev/fuse, with a variable to tell."""
+    yield from a_cdi_device("podmanspawner.test/device", "one")
+
+
+@pytest.fixture
+def gpu():
+    """A device that has the name of a GPU."""
+    yield from a_cdi_device("nvidia.com/gpu", "all")
+
+
+def a_cdi_device(kind, name):
     folder = Path("/etc/cdi")
     had_one = folder.exists()
     folder.mkdir(exist_ok=True)
     edits = {"env": ["CDI=seen"], "deviceNodes": [{"path": "/dev/fuse"}]}
-    kind = "podmanspawner.test/device"
-    file = folder / "podmanspawner-test.json"
-    device = {"name": "one", "containerEdits": edits}
+    file = folder / f"podmanspawner-{secrets.token_hex(4)}.json"
+    device = {"name": name, "containerEdits": edits}
     file.write_text(json.dumps({"cdiVersion": "0.5.0", "kind": kind, "devices": [device]}))
-    yield f"{kind}=one"
+    yield f"{kind}={name}"
     file.unlink()
     if not had_one:
-        folder.rmdir()
+        with contextlib.suppress(OSError):  # another test run's device is there
+            folder.rmdir()
 
 
 def test_a_cdi_device(shown, cdi_device):
     script = "echo $CDI; exec 3<>/dev/fuse && echo ok"
     assert shown(script, devices=[cdi_device]) == "seen\nok"
+
+
+def test_gpus(shown, gpu):
+    assert shown("echo $CDI; exec 3<>/dev/fuse && echo ok", gpus="all") == "seen\nok"
+    with pytest.raises(SpecError, match="CDI"):
+        shown("true", gpus=[7])
+
+
+LIMITS = {"mem_limit": 1 << 28, "cpu_limit": 0.5, "pids_limit": 99, "mem_guarantee": 1 << 27}
+
+
+def test_limits_are_enforced_or_refused(podman, caplog):
+    """What the container's cgroup says, or, where none can be had, an error before it is made."""
+    settings = ServerSettings(
+        image=TINY_JOVYAN,
+        server=ServerName("8081", "ada"),
+        cmd=["sh", "-c", "cd /sys/fs/cgroup; cat memory.max cpu.max pids.max; exec sleep 60"],
+        **LIMITS,
+    )
+    launch = partial(server.launch, podman, pull_policy="never")
+    try:
+        if cgroups.obstacles(podman.account):
+            with pytest.raises(SpecError, match="cannot be enforced.*unenforced_limits"):
+                launch(settings=settings)
+            assert podman.containers() == []
+            started = launch(settings=replace(settings, unenforced_limits="warn"))
+            assert podman.inspect(started.id).state.running
+            assert all(
+                f"{option}: {value} cannot" in caplog.text for option, value in LIMITS.items()
+            )
+            assert "not supported" not in caplog.text  # the engine was not asked for any
+        else:
+            started = launch(settings=settings)
+            said = server.last_words(podman, started.id)
+            assert said.splitlines()[:3] == [str(1 << 28), "50000 100000", "99"]
+    finally:
+        podman.remove(settings.server.container())
 
 
 @pytest.mark.parametrize("name", ["podmanspawner.test/device=two", "example.org/gpu=all"])

@@ -219,6 +219,20 @@ def _plain(image: str, data: str) -> dict[str, Case]:
             },
             needs="limits",
         ),
+        "limits-guarantees": Case(
+            spec(
+                resources=Resources(
+                    1 << 30, memory_swap=1 << 30, memory_guarantee=1 << 29, cpu_guarantee=0.5
+                )
+            ),
+            {
+                ("HostConfig", "Memory"): 1 << 30,
+                ("HostConfig", "MemorySwap"): 1 << 30,
+                ("HostConfig", "MemoryReservation"): 1 << 29,
+                ("HostConfig", "CpuShares"): 512,
+            },
+            needs="limits",
+        ),
         "limits-pids": Case(
             spec(resources=Resources(pids=100)), {("HostConfig", "PidsLimit"): 100}, needs="limits"
         ),
@@ -321,10 +335,14 @@ def _built(image: str, account: Account, data: str) -> dict[str, Case]:
         "dns": ["192.0.2.53"],
         "extra_annotations": {"example.org/team": "engines"},
         "keep_groups": True,
+        "mem_guarantee": 1 << 29,
+        "cpu_guarantee": 0.25,
+        "memswap_limit": -1,
         "pids_limit": 500,
         "shm_size": 1 << 24,
         "ulimits": {"nofile": 512},
         "devices": ["/dev/fuse"],
+        "gpus": [],
         "cap_add": ["NET_RAW"],
         "cap_drop": ["CHOWN"],
         "read_only": True,

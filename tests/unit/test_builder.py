@@ -154,6 +154,10 @@ def test_network(options, network, network_options, ports):
     assert spec.ports == ((Port(8888, PORT),) if ports else ())
 
 
+def test_gpus_are_devices():
+    assert make(gpus=1, devices=["/dev/fuse"]).devices == ("/dev/fuse", "nvidia.com/gpu=0")
+
+
 def test_named_networks():
     assert make(network="lab").networks == ("lab",)
     assert make(network="bridge").networks == ("podman",)
@@ -391,6 +395,10 @@ def test_mounts(options, mounts):
         ("name_template", "add {username}", JOVYAN, {"name_template": "jupyter"}),
         ("mem_limit", "None for no limit", JOVYAN, {"mem_limit": -1}),
         ("cpu_limit", "None for no limit", JOVYAN, {"cpu_limit": 0}),
+        ("gpus", "no GPU", JOVYAN, {"gpus": "a b"}),
+        ("mem_guarantee", "more than mem_limit", JOVYAN,
+         {"mem_limit": 1 << 30, "mem_guarantee": 2 << 30}),
+        ("memswap_limit", "less than mem_limit", JOVYAN, {"memswap_limit": 1 << 30}),
         ("stop_signal", "use a name", JOVYAN, {"stop_signal": "x"}),
         ("stop_timeout", "0 or more", JOVYAN, {"delete_grace_period": -1}),
         ("entrypoint", "write a list", JOVYAN, {"entrypoint": "tini --"}),

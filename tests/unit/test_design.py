@@ -24,6 +24,7 @@ ORDER = [
     "checks",
     "mounts",
     "extra",
+    "cgroups",
     "identity",
     "network",
     "resources",

@@ -14,7 +14,7 @@ from podmanspawner.errors import SpecError
 from podmanspawner.identity import UserMapping
 from podmanspawner.mounts import FIELDS, Mount
 from podmanspawner.network import Port
-from podmanspawner.resources import Resources
+from podmanspawner.resources import Resources, gpu_devices
 from podmanspawner.spec import FINGERPRINT_LABEL, ContainerSpec
 from specs import cases
 
@@ -125,6 +125,24 @@ def make(**options):
         ("cpu_limit", "at least", lambda: Resources(cpus=0.009)),
         ("cpu_limit", "at least", lambda: Resources(cpus=float("nan"))),
         ("cpu_limit", "at least", lambda: Resources(cpus=float("inf"))),
+        ("cpu_guarantee", "at least", lambda: Resources(cpu_guarantee=0)),
+        ("cpu_guarantee", "more than cpu_limit", lambda: Resources(cpus=1, cpu_guarantee=2)),
+        ("mem_guarantee", "at least", lambda: Resources(memory_guarantee=0)),
+        ("mem_guarantee", "more than mem_limit",
+         lambda: Resources(memory=1 << 30, memory_guarantee=2 << 30)),
+        ("memswap_limit", "less than mem_limit",
+         lambda: Resources(memory=1 << 30, memory_swap=1)),
+        ("memswap_limit", "less than mem_limit", lambda: Resources(memory_swap=1 << 30)),
+        ("memswap_limit", "less than mem_limit", lambda: Resources(memory_swap=-1)),
+        ("memswap_limit", "less than mem_limit",
+         lambda: Resources(memory=1 << 30, memory_swap=-2)),
+        ("gpus", "no number of GPUs", lambda: gpu_devices(-1)),
+        ("gpus", "no number of GPUs", lambda: gpu_devices(True)),
+        ("gpus", "nvidia-ctk", lambda: gpu_devices("")),
+        ("gpus", "nvidia-ctk", lambda: gpu_devices("all,none")),
+        ("gpus", "nvidia-ctk", lambda: gpu_devices(["a/b"])),
+        ("gpus", "nvidia-ctk", lambda: gpu_devices([None])),
+        ("gpus", "nvidia-ctk", lambda: gpu_devices([-1])),
         ("user_mapping", "'auto'", lambda: UserMapping.parse("")),
         ("user_mapping", "'auto'", lambda: UserMapping.parse("nomap")),
         ("user_mapping", "'auto'", lambda: UserMapping.parse("keep-id:uid=1")),
@@ -261,6 +279,41 @@ def test_signal_number(value, number):
 )
 def test_parse_mapping(text, mapping):
     assert UserMapping.parse(text) == mapping
+
+
+@pytest.mark.parametrize(
+    ("gpus", "devices"),
+    [
+        (None, ()),
+        (0, ()),
+        ([], ()),
+        (2, ("nvidia.com/gpu=0", "nvidia.com/gpu=1")),
+        ("all", ("nvidia.com/gpu=all",)),
+        ("0:1", ("nvidia.com/gpu=0:1",)),
+        ([3, "GPU-5c1a", "amd.com/gpu=all"],
+         ("nvidia.com/gpu=3", "nvidia.com/gpu=GPU-5c1a", "amd.com/gpu=all")),
+    ],
+)  # fmt: skip
+def test_gpu_devices(gpus, devices):
+    assert gpu_devices(gpus) == devices
+
+
+@pytest.mark.parametrize(
+    ("resources", "limits"),
+    [
+        (Resources(), {}),
+        (Resources(1 << 30), {"memory": {"limit": 1 << 30, "swap": 2 << 30}}),
+        (Resources(1 << 30, memory_swap=-1), {"memory": {"limit": 1 << 30, "swap": -1}}),
+        (Resources(memory_guarantee=1 << 20), {"memory": {"reservation": 1 << 20}}),
+        (Resources(cpus=0.5, cpu_guarantee=0.25),
+         {"cpu": {"quota": 50_000, "period": 100_000, "shares": 256}}),
+        (Resources(cpu_guarantee=0.01), {"cpu": {"shares": 10}}),
+        (Resources(cpu_guarantee=1000), {"cpu": {"shares": 262144}}),
+        (Resources(pids=-1), {"pids": {"limit": -1}}),
+    ],
+)  # fmt: skip
+def test_limits(resources, limits):
+    assert resources.to_json() == limits
 
 
 @pytest.mark.parametrize(
