@@ -27,6 +27,7 @@ from .identity import UserMapping
 from .mounts import Mount
 from .network import Port
 from .resources import Resources
+from .secrets import Secret
 from .spec import ContainerSpec
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ __all__ = [
     "PortTaken",
     "Resources",
     "RunResult",
+    "Secret",
     "ServiceError",
     "SpecError",
     "UntrustedServiceError",

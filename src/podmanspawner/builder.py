@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from . import extra, files, names, reach
+from . import checks, extra, files, names, reach, vault
 from .errors import SpecError
 from .identity import UserMapping
 from .resources import Resources, gpu_devices
@@ -52,7 +52,7 @@ def build(
         name=settings.server.container(settings.prefix, settings.name_template),
         image=settings.image,
         command=_command(settings, image),
-        entrypoint=settings.entrypoint or None,
+        entrypoint=_entrypoint(settings, image),
         environment=_environment(settings, port),
         labels=_labels(settings, image),
         working_dir=working_dir or None,
@@ -76,6 +76,11 @@ def build(
         cap_drop=settings.cap_drop,
         no_new_privileges=settings.no_new_privileges,
         read_only=settings.read_only,
+        seccomp_profile=settings.seccomp_profile or None,
+        selinux_opts=settings.selinux_opts,
+        masked_paths=settings.masked_paths,
+        unmasked_paths=settings.unmasked_paths,
+        secrets=vault.uses(settings),
         resources=_resources(settings),
         shm_size=settings.shm_size,
         ulimits=settings.ulimits,
@@ -228,16 +233,27 @@ def _command(settings: ServerSettings, image: ImageFacts) -> tuple[str, ...] | N
     own = () if settings.entrypoint else image.command
     if settings.cmd is None and not own and not entrypoint:
         raise SpecError("cmd", "the image starts nothing by itself; set the server's command")
-    if settings.cmd is None and not settings.args:
+    replaced = _entrypoint(settings, image) not in (None, tuple(settings.entrypoint))
+    if settings.cmd is None and not settings.args and not replaced:
         return None
     if isinstance(settings.cmd, str):
         raise SpecError("cmd", f"{settings.cmd!r} is one text; write a list of words")
     return (*(own if settings.cmd is None else settings.cmd), *settings.args)
 
 
+def _entrypoint(settings: ServerSettings, image: ImageFacts) -> tuple[str, ...] | None:
+    """Return what stands in place of the image's entry point; None for nothing.
+
+    The engine then forgets the image's command too.
+    """
+    own = checks.words("entrypoint", settings.entrypoint or image.entrypoint) or ()
+    found = vault.entrypoint(settings, own)
+    return found if settings.entrypoint or found != own else None
+
+
 def _environment(settings: ServerSettings, port: int) -> dict[str, str]:
     """Return the Hub's environment, with the address at which the server is to listen."""
-    environment = {k: str(v) for k, v in settings.environment.items() if v is not None}
+    environment = {k: str(v) for k, v in vault.environment(settings).items() if v is not None}
     parts = urlsplit(environment.get(SERVICE_URL, ""))
     if parts.scheme in ("http", "https"):
         address = ("0.0.0.0", settings.container_port)  # noqa: S104, inside the container
@@ -249,7 +265,7 @@ def _environment(settings: ServerSettings, port: int) -> dict[str, str]:
 
 
 def _labels(settings: ServerSettings, image: ImageFacts) -> dict[str, str]:
-    labels = {**settings.extra_labels, **settings.server.labels()}
+    labels = {**settings.extra_labels, **settings.server.labels(), **settings.secret_labels}
     return {**labels, IMAGE_LABEL: image.id} if image.id else labels
 
 

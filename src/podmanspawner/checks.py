@@ -24,6 +24,7 @@ _OCTAL = re.compile(r"0?[0-7]{3}")
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 _HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _DNS_OPTION = re.compile(r"[a-z][a-z0-9-]*(:[0-9]+)?")
+_SELINUX = re.compile(r"disable|nested|(type|level|user|role|filetype):[a-zA-Z0-9_.,:-]+")
 _USER = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]*(:[a-zA-Z0-9_][a-zA-Z0-9_.-]*)?")
 _DEVICE = re.compile(r"/dev/[^\s:]+(:/[^\s:]+)?(:[rwm]{1,3})?")
 _CDI = re.compile(r"[a-zA-Z][\w.-]*/[a-zA-Z][\w.-]*=[\w.:-]+", re.ASCII)
@@ -173,6 +174,16 @@ def group(option: str, value: str) -> None:
     """Refuse what is neither the name nor the number of a group."""
     if ":" in value or not _USER.fullmatch(value):
         raise SpecError(option, f"{value!r} is no group; use a number or a name, such as 100")
+
+
+def selinux(option: str, value: str) -> None:
+    """Refuse what is no option of a label; ref: podman-run(1), --security-opt label."""
+    if not _SELINUX.fullmatch(value):
+        raise SpecError(
+            option,
+            f"{value!r} is no option of a label; use 'disable', 'nested' or one such as "
+            "'type:container_t', 'level:s0:c1,c2', 'user:', 'role:' or 'filetype:'",
+        )
 
 
 def capabilities(option: str, value: Sequence[str]) -> tuple[str, ...]:

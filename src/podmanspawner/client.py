@@ -24,6 +24,7 @@ from .errors import (
 )
 from .images import Images
 from .rest import STREAM_BYTES, RestClient
+from .secrets import Secrets
 from .transport import KIB, MIB
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class UserPodman(RestClient):
         super().__init__(service)
         self.images = Images(self)
         """Images of the account."""
+        self.secrets = Secrets(self)
+        """Secrets of the account."""
 
     @classmethod
     def for_user(
@@ -103,6 +106,8 @@ class UserPodman(RestClient):
 
     def _explain_create(self, error: PodmanError, spec: ContainerSpec) -> None:
         """Ask what was wrong: versions differ in the status, and it says little in all of them."""
+        if refused := answers.refused_security(error.message):
+            raise SpecError(refused[0], f"{refused[1]}. ({error.message})") from error
         missing_source = answers.missing_path(error.message)
         for device in spec.devices:
             # Podman 4.3 panics where no CDI specification exists at all

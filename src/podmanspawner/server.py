@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from . import cgroups, ports
+from . import cgroups, ports, vault
 from .answers import quoted
 from .builder import build
 from .errors import ContainerNotFound, PodmanError, PortTaken, SpecError, UntrustedServiceError
@@ -95,6 +95,22 @@ def find(podman: UserPodman, server: ServerName, name: str) -> Container | None:
     return found
 
 
+def remove(podman: UserPodman, container: Container) -> None:
+    """Remove a server's container, and the secrets that were made for it."""
+    podman.remove(container.id)
+    server = ServerName.from_labels(container.labels)
+    if server and vault.SECRETS_LABEL in container.labels:
+        forget_secrets(podman, server)
+
+
+def forget_secrets(podman: UserPodman, server: ServerName) -> None:
+    """Remove all secrets that were made for a server."""
+    own = vault.prefix(server)
+    for name in podman.secrets.names():
+        if name.startswith(own):
+            podman.secrets.remove(name)
+
+
 def launch(
     podman: UserPodman,
     settings: ServerSettings,
@@ -132,13 +148,24 @@ def launch(
     facts = image_facts(podman, image, settings.container_user)
     settings = for_engine(settings, podman)
     settings = enforceable(settings, podman.account)
+    if keep and settings.token_as_secret == "file":  # noqa: S105, no token
+        raise SpecError(
+            "token_as_secret",
+            "a container that is kept would keep the last token's file; use 'env', or remove = "
+            "True",
+        )
+    made = vault.values(settings)
+    settings = replace(settings, secret_labels=vault.labels(settings, made))
     _demand_network(podman, settings)
     name = settings.server.container(settings.prefix, settings.name_template)
     old = find(podman, settings.server, name)
-    if old and keep and (resumed := _resume(podman, settings, facts, old, report)):
+    resumable = old and keep and _resumable(podman, settings, facts, old)
+    if old and not resumable:
+        remove(podman, old)
+    for secret, value in made.items():
+        podman.secrets.put(secret, value)
+    if old and resumable and (resumed := _resume(podman, old, report)):
         return resumed
-    if old:
-        podman.remove(old.id)
     pick_port = pick_port or partial(ports.free_port, within=settings.port_range)
     return _create_and_start(podman, settings, facts, report, pick_port)
 
@@ -156,29 +183,33 @@ def _now_and_then(tell: Callable[[str], None]) -> Callable[[str], None]:
     return maybe_tell
 
 
-def _resume(
-    podman: UserPodman,
-    settings: ServerSettings,
-    facts: ImageFacts,
-    old: Container,
-    report: Callable[[int, str], None],
-) -> Started | None:
-    """Start a kept container if it equals what would be made with its own port."""
+def _resumable(
+    podman: UserPodman, settings: ServerSettings, facts: ImageFacts, old: Container
+) -> bool:
+    """Whether a kept container equals what would be made with its own port."""
     port = kept_port(old)
     if port is None:
-        return None
+        return False
     spec = _spec(settings, facts, podman.account, port)
     if old.labels.get(FINGERPRINT_LABEL) != spec.labels[FINGERPRINT_LABEL]:
         log.info(
             "%s: the container %s is out of date, making a new one", podman.account.name, old.name
         )
-        return None
+        return False
+    return True
+
+
+def _resume(
+    podman: UserPodman, old: Container, report: Callable[[int, str], None]
+) -> Started | None:
+    """Start a kept container, or remove it if somebody has its port."""
     report(70, "Starting the container that was kept")
     try:
         podman.start(old.id)
     except PortTaken:
+        podman.remove(old.id)
         return None
-    return Started(old.id, port, resumed=True)
+    return Started(old.id, kept_port(old) or 0, resumed=True)
 
 
 def _create_and_start(

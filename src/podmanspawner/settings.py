@@ -130,6 +130,17 @@ class ServerSettings:
     cap_add: Sequence[str] = ()
     cap_drop: Sequence[str] = ()
     no_new_privileges: bool = True
+    seccomp_profile: str = ""
+    """Path on the host or ``"unconfined"``; empty for the engine's own."""
+    selinux_opts: Sequence[str] = ()
+    masked_paths: Sequence[str] = ()
+    unmasked_paths: Sequence[str] = ()
+    secrets: Sequence[str | Mapping[str, Any]] = ()
+    """As ``podman run --secret`` has them; ``source`` is a template. With ``value``, a text or a
+    function without arguments, the secret is made for the server."""
+    token_as_secret: Literal[False, "env", "file"] = False
+    secret_labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels that tell of secrets made for the server."""
     read_only: bool = False
     init: bool = True
     stop_signal: str | int = ""

@@ -21,6 +21,7 @@ from .identity import UserMapping
 from .mounts import FIELDS, Mount
 from .network import NETWORKS, Network, Port
 from .resources import Resources
+from .secrets import Secret  # noqa: TC001, ContainerSpec is public: its types can be looked up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,6 +93,15 @@ class ContainerSpec:
     """Capabilities, such as ``"NET_RAW"``, besides the engine's default ones."""
     cap_drop: Sequence[str] = ()
     """Capabilities to take away; ``"ALL"`` for all."""
+    seccomp_profile: str | None = None
+    """Path of a profile on the host, or ``"unconfined"``; None for the engine's own."""
+    selinux_opts: Sequence[str] = ()
+    """Such as ``"disable"``, ``"type:container_t"``, ``"level:s0:c1,c2"``."""
+    masked_paths: Sequence[str] = ()
+    """Paths of the container that are covered, besides those that the engine covers."""
+    unmasked_paths: Sequence[str] = ()
+    """Those of the engine's that are not covered; ``"ALL"`` for all."""
+    secrets: Sequence[Secret] = ()
     no_new_privileges: bool = False
     """Whether no process can gain privileges, through sudo or a setuid program."""
     read_only: bool = False
@@ -117,6 +127,7 @@ class ContainerSpec:
         self._check_mounts()
         self._check_network()
         self._check_identity()
+        self._check_security()
         if self.stop_signal is not None:
             checks.signal_number(self.stop_signal)
         if self.stop_timeout is not None and self.stop_timeout < 0:
@@ -142,6 +153,10 @@ class ContainerSpec:
             "extra_hosts": MappingProxyType(dict(self.extra_hosts)),
             "ulimits": MappingProxyType(checks.ulimits(self.ulimits)),
             "extra": MappingProxyType(extra.checked("extra_spec", self.extra)),
+            "selinux_opts": checks.words("selinux_opts", self.selinux_opts),
+            "masked_paths": checks.words("masked_paths", self.masked_paths),
+            "unmasked_paths": checks.words("unmasked_paths", self.unmasked_paths),
+            "secrets": tuple(self.secrets),
             "mounts": tuple(self.mounts),
             "ports": tuple(self.ports),
         }
@@ -197,6 +212,38 @@ class ContainerSpec:
             checks.group("supplemental_gids", group)
         if self.hostname is not None:
             checks.hostname("hostname", self.hostname)
+
+    def _check_security(self) -> None:
+        if self.seccomp_profile not in (None, "unconfined"):
+            checks.path("seccomp_profile", self.seccomp_profile)
+        for word in self.selinux_opts:
+            checks.selinux("selinux_opts", word)
+        for path in self.masked_paths:
+            checks.path("masked_paths", path)
+        for path in self.unmasked_paths:
+            if path != "ALL":
+                checks.path("unmasked_paths", path)
+        self._check_secrets()
+
+    def _check_secrets(self) -> None:
+        seen: set[tuple[str, str]] = set()
+        owners: dict[str, tuple[int, int, int]] = {}
+        for secret in self.secrets:
+            owner = (secret.uid, secret.gid, secret.mode)
+            # the engine has one file for each secret, however often it is mounted
+            if secret.kind == "mount" and owners.setdefault(secret.source, owner) != owner:
+                raise SpecError(
+                    "secrets", f"{secret.source!r} is mounted twice: with one owner and mode only"
+                )
+            if (secret.kind, secret.name) in seen:
+                raise SpecError(
+                    "secrets", f"two secrets at {secret.name!r}; give each a target of its own"
+                )
+            seen.add((secret.kind, secret.name))
+            if secret.kind == "env" and secret.name in self.environment:
+                raise SpecError(
+                    "secrets", f"{secret.name} is in environment already; drop it from one of both"
+                )
 
     def to_json(self) -> dict[str, Any]:
         """Return the body of ``POST /containers/create``: only what is set."""
@@ -258,6 +305,12 @@ class ContainerSpec:
             "cap_add": list(self.cap_add),
             "cap_drop": list(self.cap_drop),
             "no_new_privileges": self.no_new_privileges or None,
+            "seccomp_profile_path": self.seccomp_profile,
+            "selinux_opts": list(self.selinux_opts),
+            "mask": list(self.masked_paths),
+            "unmask": list(self.unmasked_paths),
+            "secrets": [secret.to_json() for secret in self.secrets if secret.kind == "mount"],
+            "secret_env": {s.name: s.source for s in self.secrets if s.kind == "env"},
         }
 
     def _limits_json(self) -> dict[str, Any]:

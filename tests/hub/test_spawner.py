@@ -246,6 +246,12 @@ async def test_a_runtime_directory_of_somebody_else(user, fresh):
         ({"read_only_volumes": {"rela/tive": "/data"}}, "read_only_volumes|volumes"),
         ({"mem_limit": -1}, "mem_limit"),
         ({"gpus": [7]}, "devices.*CDI"),
+        ({"seccomp_profile": "/no/such"}, "seccomp_profile.*readable"),
+        ({"secrets": ["no-such"]}, "secrets.*podman secret create"),
+        ({"secrets": [{"source": "a", "value": lambda _spawner: 1}]}, "secrets.*type int"),
+        ({"secrets": [{"source": "a", "value": ""}]}, "secrets.*1 to 511999"),
+        ({"secrets": [{"source": "a", "value": "x"}], "cmd": ["no-such"]}, "cmd"),
+        ({"selinux_opts": ["label"]}, "selinux_opts"),
         ({"cpu_limit": -1}, "cpu_limit"),
         ({"environment": {"A=B": "1"}}, "environment"),
         ({"working_dir": "relative"}, "working_dir"),
@@ -282,6 +288,7 @@ async def test_a_bad_value_names_its_option(user, options, remedy):
     shown = failure.value.jupyterhub_message
     assert re.search(remedy, shown, re.DOTALL), shown
     assert user.containers() == []
+    assert user.podman("secret", "ls", "-q") == ""
 
 
 @pytest.mark.parametrize(
@@ -322,6 +329,31 @@ async def test_servers_start_hardened_and_as_others(user, options):
     await spawner.stop()
 
 
+@pytest.mark.parametrize(("remove", "way"), [(True, "env"), (True, "file"), (False, "env")])
+async def test_the_token_is_a_secret(user, remove, way):
+    """A kept container gets the new one, and the Hub is told to forget the last."""
+    options = {"token_as_secret": way, "remove": remove}
+    options["secrets"] = [{"source": "who", "value": lambda spawner: spawner.user.name}]
+    ids = set()
+    for token in ("a" * 32, "b" * 32):
+        spawner = lone_spawner(user.name, **options)
+        assert not spawner.will_resume
+        spawner.api_token = token
+        await spawner.start()
+        ids.add(spawner.container_id)
+        if way == "file":
+            assert token not in user.podman("inspect", spawner.container_id)
+        server_environment = "tr '\\0' '\\n' < /proc/$(pidof httpd)/environ"
+        said = user.podman("exec", spawner.container_id, "sh", "-c", server_environment)
+        assert f"JUPYTERHUB_API_TOKEN={token}" in said
+        said = user.podman("exec", spawner.container_id, "cat", "/run/secrets/who")
+        assert said == user.name
+        await spawner.stop()
+    assert len(ids) == (2 if remove else 1)
+    await spawner.delete_forever()
+    assert user.podman("secret", "ls", "-q") == ""
+
+
 async def test_a_hook_knows_its_spawner_and_has_the_last_word(user):
     def hook(spawner, spec):
         return {**spec, "hostname": f"of-{spawner.user.name}"}
@@ -343,6 +375,9 @@ async def test_a_hook_knows_its_spawner_and_has_the_last_word(user):
         ("shm_size", "much"),
         ("pids_limit", "many"),
         ("memswap_limit", "much"),
+        ("secrets", [1]),
+        ("masked_paths", [1]),
+        ("token_as_secret", "hidden"),
         ("unenforced_limits", "ignore"),
         ("gpus", -1),
         ("gpus", "a b"),

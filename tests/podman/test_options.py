@@ -87,6 +87,12 @@ def shown(podman):
         ("grep NoNewPrivs /proc/self/status", {"no_new_privileges": False}, "NoNewPrivs:\t0"),
         ("grep CapBnd /proc/self/status", {"cap_drop": ["ALL"]}, f"CapBnd:\t{0:016x}"),
         ("grep CapEff /proc/self/status", {"cap_add": ["net_raw"]}, f"CapEff:\t{1 << 13:016x}"),
+        ("grep Seccomp: /proc/self/status", {}, "Seccomp:\t2"),
+        ("grep Seccomp: /proc/self/status", {"seccomp_profile": "unconfined"}, "Seccomp:\t0"),
+        ("echo ok", {"selinux_opts": ["disable"]}, "ok"),
+        ("wc -c < /proc/meminfo", {"masked_paths": ["/proc/meminfo"]}, "0"),
+        ("grep -c ' /proc/' /proc/mounts || true", {"unmasked_paths": ["ALL"]}, "0"),
+        ("test $(grep -c ' /proc/' /proc/mounts) -gt 4 && echo ok", {}, "ok"),
         ("cat /proc/sys/net/ipv4/ip_default_ttl",
          {"extra_spec": {"sysctl": {"net.ipv4.ip_default_ttl": "9"}}}, "9"),
         ("hostname", {"modify_spec": lambda spec: {**spec, "hostname": "hooked"}}, "hooked"),
@@ -274,6 +280,15 @@ def test_a_cdi_device(shown, cdi_device):
     assert shown(script, devices=[cdi_device]) == "seen\nok"
 
 
+def test_a_seccomp_profile(shown, ada):
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}
+    profile = json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]})
+    ada.run("sh", "-c", f"echo '{profile}' > ~/profile.json")
+    script = "mkdir /tmp/a 2>&1 || touch /tmp/b && echo ok"
+    said = shown(script, seccomp_profile=f"{ada.account.home}/profile.json")
+    assert said == "mkdir: can't create directory '/tmp/a': Operation not permitted\nok"
+
+
 def test_gpus(shown, gpu):
     assert shown("echo $CDI; exec 3<>/dev/fuse && echo ok", gpus="all") == "seen\nok"
     with pytest.raises(SpecError, match="CDI"):
@@ -325,6 +340,8 @@ def test_an_unknown_cdi_device(shown, cdi_device, name):
         ("devices", "/etc/cdi", {"devices": ["example.org/gpu=all"]}),
         ("ulimits", "limits.conf", {"ulimits": {"nofile": 1 << 40}}),
         ("container_user", "nobody-of-it", {"container_user": "nobody-of-it"}),
+        ("seccomp_profile", "readable", {"seccomp_profile": "/no/such/profile.json"}),
+        ("secrets", "podman secret create", {"secrets": ["no-such-secret"]}),
     ],
 )
 def test_what_the_host_refuses_names_its_option(shown, option, remedy, options):

@@ -18,6 +18,7 @@ from podmanspawner.mounts import Mount
 from podmanspawner.names import ServerName
 from podmanspawner.network import Port
 from podmanspawner.resources import Resources
+from podmanspawner.secrets import Secret
 from podmanspawner.settings import Engine, ImageFacts, ServerSettings
 from podmanspawner.spec import ContainerSpec
 
@@ -25,6 +26,8 @@ IMAGE = "localhost/podmanspawner-test:latest"
 ACCOUNT = Account(name="ada", uid=1001, gid=1002, home="/home/ada")
 DATA = "/srv/data"
 PORT = 18999
+SECRET = "licence"
+"""Name of a secret that the account must have."""
 
 Expect = Mapping[tuple[str | int, ...], Any]
 
@@ -275,6 +278,23 @@ def _plain(image: str, data: str) -> dict[str, Case]:
                 ("HostConfig", "CapDrop"): holds("CAP_CHOWN"),
             },
         ),
+        "seccomp": Case(spec(seccomp_profile="unconfined")),
+        "selinux": Case(spec(selinux_opts=["disable"])),
+        "paths": Case(spec(masked_paths=["/proc/meminfo"], unmasked_paths=["ALL"])),
+        "secrets": Case(
+            spec(
+                secrets=[
+                    Secret(SECRET, uid=1000, gid=100, mode=0o400),
+                    Secret(SECRET, target="/etc/own", uid=1000, gid=100, mode=0o400),
+                    Secret(SECRET, "env", "LICENCE"),
+                ]
+            ),
+            {
+                ("Config", "Secrets", 0, "Name"): SECRET,
+                ("Config", "Secrets", 1, "UID"): 1000,
+                ("Config", "Secrets", 1, "Mode"): 0o400,
+            },
+        ),
         "no-new-privileges": Case(
             spec(no_new_privileges=True), {("HostConfig", "SecurityOpt"): ["no-new-privileges"]}
         ),
@@ -345,6 +365,11 @@ def _built(image: str, account: Account, data: str) -> dict[str, Case]:
         "gpus": [],
         "cap_add": ["NET_RAW"],
         "cap_drop": ["CHOWN"],
+        "seccomp_profile": "unconfined",
+        "selinux_opts": ["level:s0:c1"],
+        "masked_paths": ["/proc/meminfo"],
+        "unmasked_paths": ["/proc/kcore"],
+        "secrets": [f"{SECRET},target={{username}},mode=0400"],
         "read_only": True,
         "tmpfs": {"/scratch/": "16m", "/run": ""},
         "stop_signal": "SIGINT",
@@ -403,7 +428,7 @@ def _built(image: str, account: Account, data: str) -> dict[str, Case]:
                 ("Config", "Hostname"): "ada",
                 ("Config", "Umask"): "0077",
                 ("HostConfig", "ReadonlyRootfs"): True,
-                ("HostConfig", "SecurityOpt"): ["no-new-privileges"],
+                ("HostConfig", "SecurityOpt"): holds("no-new-privileges"),
                 ("HostConfig", "Tmpfs"): lambda found: (
                     set(found) == {"/scratch", "/run", "/tmp", "/var/tmp"}
                 ),

@@ -154,6 +154,19 @@ def test_network(options, network, network_options, ports):
     assert spec.ports == ((Port(8888, PORT),) if ports else ())
 
 
+def test_the_shell_that_reads_a_token_goes_before_everything():
+    token = {"JUPYTERHUB_API_TOKEN": "t"}
+    for options, words in (
+        ({}, ("tini", "--", "start-notebook.py")),
+        ({"args": ["-a"]}, ("tini", "--", "start-notebook.py", "-a")),
+        ({"cmd": ["b"]}, ("tini", "--", "b")),
+        ({"cmd": ["b"], "entrypoint": ["e"]}, ("e", "b")),
+    ):
+        spec = make(token_as_secret="file", environment=token, **options)
+        assert (*spec.entrypoint, *spec.command)[4:] == words
+        assert make(token_as_secret="env", environment=token).entrypoint is None
+
+
 def test_gpus_are_devices():
     assert make(gpus=1, devices=["/dev/fuse"]).devices == ("/dev/fuse", "nvidia.com/gpu=0")
 

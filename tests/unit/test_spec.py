@@ -15,6 +15,7 @@ from podmanspawner.identity import UserMapping
 from podmanspawner.mounts import FIELDS, Mount
 from podmanspawner.network import Port
 from podmanspawner.resources import Resources, gpu_devices
+from podmanspawner.secrets import Secret
 from podmanspawner.spec import FINGERPRINT_LABEL, ContainerSpec
 from specs import cases
 
@@ -37,12 +38,13 @@ def test_no_golden_is_left_over():
 
 def test_every_field_has_a_golden():
     seen = {key for case in CASES.values() for key in case.spec.to_json()}
-    seen = seen - {"timezone", "read_write_tmpfs", "idmappings"} | {"extra"}
+    seen = seen - {"timezone", "read_write_tmpfs", "idmappings", "secret_env"} | {"extra"}
     renamed = {"environment": "env", "ports": "portmappings", "network": "netns",
                "user_mapping": "userns", "resources": "resource_limits",
                "working_dir": "work_dir", "ulimits": "r_limits", "dns": "dns_server",
                "extra_hosts": "hostadd", "dns_options": "dns_option",
-               "read_only": "read_only_filesystem"}  # fmt: skip
+               "read_only": "read_only_filesystem", "masked_paths": "mask",
+               "seccomp_profile": "seccomp_profile_path", "unmasked_paths": "unmask"}  # fmt: skip
     fields = {field.name for field in dataclasses.fields(ContainerSpec)} | set(FIELDS)
     assert seen == {renamed.get(name, name) for name in fields}
 
@@ -225,6 +227,21 @@ def make(**options):
         ("cap_add", "capabilities\\(7\\)", lambda: make(cap_add=["xyzzy"])),
         ("cap_drop", "capabilities\\(7\\)", lambda: make(cap_drop=[""])),
         ("cap_drop", "write a list", lambda: make(cap_drop="ALL")),
+        ("seccomp_profile", "absolute", lambda: make(seccomp_profile="profile.json")),
+        ("seccomp_profile", "absolute", lambda: make(seccomp_profile="")),
+        ("seccomp_profile", "absolute", lambda: make(seccomp_profile="/a/../b")),
+        ("selinux_opts", "no option of a label", lambda: make(selinux_opts=["label=disable"])),
+        ("selinux_opts", "no option of a label", lambda: make(selinux_opts=["type:"])),
+        ("selinux_opts", "write a list", lambda: make(selinux_opts="disable")),
+        ("masked_paths", "absolute", lambda: make(masked_paths=["ALL"])),
+        ("masked_paths", "absolute", lambda: make(masked_paths=["proc"])),
+        ("unmasked_paths", "absolute", lambda: make(unmasked_paths=["all"])),
+        ("unmasked_paths", "write a list", lambda: make(unmasked_paths="ALL")),
+        ("secrets", "two secrets at 'a'", lambda: make(secrets=[Secret("a"), Secret("a")])),
+        ("secrets", "one owner and mode",
+         lambda: make(secrets=[Secret("a"), Secret("a", target="b", mode=0o400)])),
+        ("secrets", "in environment already",
+         lambda: make(secrets=[Secret("A", "env")], environment={"A": "1"})),
         ("tmpfs", "no option", lambda: Mount("", "/a", kind="tmpfs", options=["size=lots"])),
         ("tmpfs", "no option", lambda: Mount("", "/a", kind="tmpfs", options=["z"])),
         ("tmpfs", "no source", lambda: Mount("/a", "/a", kind="tmpfs")),
