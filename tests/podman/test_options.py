@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from accounts import TINY_JOVYAN
+from accounts import TINY_JOVYAN, change_accounts
 from podmanspawner import ContainerSpec, SpecError, UserPodman, cgroups, server
 from podmanspawner.builder import build
 from podmanspawner.names import ServerName, slug
@@ -354,12 +354,12 @@ def test_what_the_host_refuses_names_its_option(shown, option, remedy, options):
 def in_a_group(fresh):
     """An account that is in a group besides its own."""
     group = f"{fresh.name}g"
-    subprocess.run(["groupadd", group], check=True)
-    subprocess.run(["usermod", "-aG", group, fresh.name], check=True)
+    change_accounts("groupadd", group)
+    change_accounts("usermod", "-aG", group, fresh.name)
     fresh.load(TINY_JOVYAN)
     with UserPodman.for_user(fresh.name) as podman:
         yield podman
-    subprocess.run(["groupdel", group], check=True)
+    change_accounts("groupdel", group)
 
 
 def first_line(podman, container):
