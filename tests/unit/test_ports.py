@@ -137,6 +137,8 @@ def test_many_listeners(listen):
     for number in range(2, 250):
         listen(f"127.0.1.{number}", port)
     assert len(list(ports._asked(port))) == 249
+
+
 def test_a_port_within_a_range(listen):
     taken = listen("127.0.0.1")
     first = min(taken, 65534)
