@@ -16,6 +16,7 @@ from traitlets import (
     Integer,
     List,
     TraitType,
+    Tuple,
     Undefined,
     Unicode,
     Union,
@@ -52,6 +53,7 @@ KUBE = {
     "remove": "delete_stopped_pods",
     "working_dir": "working_dir",
     "container_user": "uid, gid",
+    "supplemental_gids": "supplemental_gids",
     "extra_labels": "extra_labels",
     "extra_annotations": "extra_annotations",
     "delete_grace_period": "delete_grace_period",
@@ -68,6 +70,10 @@ SYSTEMD = {
 }
 NEEDS = {
     "keep_groups": "crun",
+    "memswap_limit": "cgroup v2",
+    "pids_limit": "cgroup v2",
+    "gpus": "CDI",
+    "selinux_opts": "SELinux",
 }
 """What an option needs besides Podman 4.3."""
 
@@ -96,6 +102,7 @@ def kind(trait: TraitType) -> str:
         (Float, "number"),
         (Unicode, "text"),
         (List, "list"),
+        (Tuple, "two numbers"),
         (Dict, "dictionary"),
         (Callable, "function"),
     ):

@@ -86,14 +86,24 @@ def archive(image: str) -> str:
     return path
 
 
+def change_accounts(*command: str, **options) -> None:
+    """Run a tool of the host's accounts; it gives up when another one has locked the files."""
+    for _ in range(60):
+        done = subprocess.run(command, check=False, capture_output=True, text=True, **options)
+        if "lock" not in done.stderr:
+            break
+        time.sleep(0.5)
+    assert done.returncode == 0, done.stderr
+
+
 @contextmanager
 def real_account(*, subordinate_ids: bool = True):
     """Make an account with a home and subordinate ids; remove it and all that is its own."""
     if os.geteuid() != 0:
         pytest.fail("these tests make Unix accounts: run them as root")
     name = f"pst{secrets.token_hex(4)}"
-    subprocess.run(["useradd", "-m", "-s", "/bin/bash", name], check=True)
-    subprocess.run(["chpasswd"], input=f"{name}:{PASSWORD}", text=True, check=True)
+    change_accounts("useradd", "-m", "-s", "/bin/bash", name)
+    change_accounts("chpasswd", input=f"{name}:{PASSWORD}")
     uid = int(subprocess.check_output(["id", "-u", name]))
     if not subordinate_ids:
         for file in ("/etc/subuid", "/etc/subgid"):
@@ -107,7 +117,7 @@ def real_account(*, subordinate_ids: bool = True):
     finally:
         _end_processes(uid, _subordinate_uids(name))
         shutil.rmtree(f"/run/user/{uid}", ignore_errors=True)
-        subprocess.run(["userdel", "-rf", name], check=True, capture_output=True)
+        change_accounts("userdel", "-rf", name)
 
 
 def _end_processes(uid: int, subuids: range) -> None:

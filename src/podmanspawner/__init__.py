@@ -23,8 +23,12 @@ from .errors import (
     SpecError,
     UntrustedServiceError,
 )
+from .identity import UserMapping
 from .mounts import Mount
-from .spec import ContainerSpec, Port, Resources, UserMapping
+from .network import Port
+from .resources import Resources
+from .secrets import Secret
+from .spec import ContainerSpec
 
 if TYPE_CHECKING:
     from .spawner import PodmanSpawner
@@ -51,6 +55,7 @@ __all__ = [
     "PortTaken",
     "Resources",
     "RunResult",
+    "Secret",
     "ServiceError",
     "SpecError",
     "UntrustedServiceError",

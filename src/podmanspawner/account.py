@@ -87,7 +87,7 @@ class Account:
 
         Raises:
             FileNotFoundError: it does not exist.
-            AccountError: it is not a directory of the account's own with mode 0700.
+            AccountError: it is not a directory that only the account may read and write.
         """
         flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
         try:
@@ -96,7 +96,9 @@ class Account:
             raise self._bad_runtime_dir("is not a directory") from None
         found = os.fstat(descriptor)
         mode = stat.S_IMODE(found.st_mode)
-        if (found.st_uid, mode) != (self.uid, 0o700):
+        # Podman lets others pass through where no id of a container is the account:
+        # ref: libpod/oci_conmon_common.go, makeAccessible
+        if (found.st_uid, mode & ~0o011) != (self.uid, 0o700):
             os.close(descriptor)
             raise self._bad_runtime_dir(f"belongs to uid {found.st_uid} with mode {mode:04o}")
         return descriptor

@@ -316,6 +316,20 @@ def refused_option(message: str) -> tuple[str, str] | None:
     return None
 
 
+def refused_security(message: str) -> tuple[str, str] | None:
+    """Return the option whose file or secret is missing, and what to do, if an error says so."""
+    if "seccomp profile" in message:
+        return "seccomp_profile", (
+            "the profile is read by the account; let it exist on the host, readable and as JSON"
+        )
+    if found := re.search(r'no secret with name or id "([^"]*)"', message):
+        return "secrets", (
+            f"the account has no secret {found.group(1)!r}. Make it as the account, with 'podman "
+            "secret create', or give its value in the option"
+        )
+    return None
+
+
 def frames(stream: Any) -> Iterator[bytes]:
     """Yield the pieces of a multiplexed stream of standard output and standard error.
 

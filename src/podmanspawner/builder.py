@@ -7,20 +7,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from . import extra, files, names
+from . import checks, extra, files, names, reach, vault
 from .errors import SpecError
-from .spec import FINGERPRINT_LABEL, ContainerSpec, Network, Port, Resources, UserMapping
+from .identity import UserMapping
+from .resources import Resources, gpu_devices
+from .spec import FINGERPRINT_LABEL, ContainerSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .account import Account
-    from .settings import Engine, ImageFacts, NetworkChoice, ServerSettings
+    from .settings import ImageFacts, ServerSettings
 
 IMAGE_LABEL = "podmanspawner.image"
 SERVICE_URL = "JUPYTERHUB_SERVICE_URL"
-SLIRP_HOST = "10.0.2.2"
-"""Where a container behind slirp4netns finds the host's 127.0.0.1."""
 KEEP_GROUPS = "run.oci.keep_original_groups"
 """ref: crun(1); runc does not know it."""
 
@@ -42,37 +42,46 @@ def build(
     Raises:
         SpecError: an option makes no container; it names the option.
     """
-    private = settings.network == "private"
     fields = _fields(settings, image, account)
     mapping, user = map_user(settings.user_mapping, image, account)
-    network, network_options = _network(settings)
+    _check_mapping(settings, mapping, account)
+    network, network_options, networks = reach.network(settings)
     working_dir = names.expand(settings.working_dir, fields, option="working_dir")
     hostname = names.expand(settings.hostname, fields, option="hostname")
     spec = ContainerSpec(
         name=settings.server.container(settings.prefix, settings.name_template),
         image=settings.image,
         command=_command(settings, image),
-        entrypoint=settings.entrypoint or None,
+        entrypoint=_entrypoint(settings, image),
         environment=_environment(settings, port),
         labels=_labels(settings, image),
         working_dir=working_dir or None,
         user=settings.container_user or user,
+        groups=_groups(settings),
         umask=settings.umask or None,
         annotations=_annotations(settings),
         mounts=files.mounts(settings, account, fields),
-        devices=settings.devices,
-        ports=(Port(settings.container_port, port, settings.host_ip),) if private else (),
+        devices=(*settings.devices, *gpu_devices(settings.gpus)),
+        ports=reach.ports(settings, port),
         network=network,
         network_options=network_options,
+        networks=networks,
         hostname=hostname or None,
         extra_hosts=settings.extra_hosts,
         dns=settings.dns,
+        dns_search=settings.dns_search,
+        dns_options=settings.dns_options,
         user_mapping=mapping,
         cap_add=settings.cap_add,
         cap_drop=settings.cap_drop,
         no_new_privileges=settings.no_new_privileges,
         read_only=settings.read_only,
-        resources=Resources(settings.mem_limit, settings.cpu_limit, settings.pids_limit),
+        seccomp_profile=settings.seccomp_profile or None,
+        selinux_opts=settings.selinux_opts,
+        masked_paths=settings.masked_paths,
+        unmasked_paths=settings.unmasked_paths,
+        secrets=vault.uses(settings),
+        resources=_resources(settings),
         shm_size=settings.shm_size,
         ulimits=settings.ulimits,
         init=settings.init,
@@ -84,20 +93,6 @@ def build(
         changes = extra.changes(spec.to_json(), settings.modify_spec)
         spec = replace(spec, extra={**spec.extra, **changes})
     return replace(spec, labels={**spec.labels, FINGERPRINT_LABEL: spec.fingerprint()})
-
-
-def hub_url_inside(url: str, network: NetworkChoice, engine: Engine) -> str:
-    """Return the URL by which a container reaches the Hub's API.
-
-    Only the host's loopback has another address inside, and only behind slirp4netns: pasta
-    forwards the Hub's port to the container's own loopback.
-    """
-    parts = urlsplit(url)
-    loopback = parts.hostname in ("127.0.0.1", "localhost")
-    if network != "private" or engine.private_network != "slirp4netns" or not loopback:
-        return url
-    netloc = SLIRP_HOST if parts.port is None else f"{SLIRP_HOST}:{parts.port}"
-    return parts._replace(netloc=netloc).geturl()
 
 
 def map_user(choice: str, image: ImageFacts, account: Account) -> tuple[UserMapping, str | None]:
@@ -114,11 +109,42 @@ def map_user(choice: str, image: ImageFacts, account: Account) -> tuple[UserMapp
         uid, gid = _image_ids(image)
         return (UserMapping("keep-id", uid, gid) if uid else UserMapping("root")), None
     mapping = UserMapping.parse(choice)
-    if mapping.mode == "root":
+    if mapping.mode != "keep-id":
         return mapping, None
     if mapping.uid is None:
         return mapping, f"{account.uid}:{account.gid}"
     return mapping, f"{mapping.uid}:{mapping.gid}"
+
+
+def _check_mapping(settings: ServerSettings, mapping: UserMapping, account: Account) -> None:
+    if account.subuids and account.subgids:
+        uids, gids = (sum(ids.count for ids in of) for of in (account.subuids, account.subgids))
+        mapping.check_fits(uids, gids)
+    if settings.home_target and not mapping.has_account:
+        raise SpecError(
+            "home_target",
+            f"with user_mapping {settings.user_mapping!r} nobody in the container is the account, "
+            "and a mounted home could not be written to. Set home_target to '' and give users a "
+            "volume that is made theirs: volumes = {'home-{username}': {'bind': "
+            "'/home/jovyan', 'mode': 'U'}}",
+        )
+
+
+def _resources(settings: ServerSettings) -> Resources:
+    return Resources(
+        settings.mem_limit,
+        settings.cpu_limit,
+        settings.pids_limit,
+        memory_swap=settings.memswap_limit,
+        memory_guarantee=settings.mem_guarantee,
+        cpu_guarantee=settings.cpu_guarantee,
+    )
+
+
+def _groups(settings: ServerSettings) -> tuple[str, ...]:
+    if settings.supplemental_gids and settings.keep_groups:
+        raise SpecError("supplemental_gids", "they do not go with keep_groups; choose one of both")
+    return tuple(map(str, settings.supplemental_gids))
 
 
 def image_home(image: ImageFacts) -> str:
@@ -201,46 +227,37 @@ def _number(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,10}", text) else None
 
 
-def _network(settings: ServerSettings) -> tuple[Network, tuple[str, ...]]:
-    """Return the engine's network mode and options: the Hub's port and no other, if it can."""
-    if settings.network == "host":
-        return "host", ()
-    if settings.network != "private":
-        raise SpecError("network", f"{settings.network!r} is neither 'private' nor 'host'")
-    mode = settings.engine.private_network
-    if settings.hub_port is None:
-        return mode, ()
-    if mode == "slirp4netns":
-        return mode, ("allow_host_loopback=true",)
-    if settings.hub_port == settings.container_port:
-        raise SpecError(
-            "port",
-            f"the Hub listens on port {settings.hub_port} too, which the container reaches at "
-            "its own 127.0.0.1; choose another port",
-        )
-    return mode, ("-T", str(settings.hub_port))
-
-
 def _command(settings: ServerSettings, image: ImageFacts) -> tuple[str, ...] | None:
     entrypoint = settings.entrypoint or image.entrypoint
     # another entry point does not get the words that were meant for the image's
     own = () if settings.entrypoint else image.command
     if settings.cmd is None and not own and not entrypoint:
         raise SpecError("cmd", "the image starts nothing by itself; set the server's command")
-    if settings.cmd is None and not settings.args:
+    replaced = _entrypoint(settings, image) not in (None, tuple(settings.entrypoint))
+    if settings.cmd is None and not settings.args and not replaced:
         return None
     if isinstance(settings.cmd, str):
         raise SpecError("cmd", f"{settings.cmd!r} is one text; write a list of words")
     return (*(own if settings.cmd is None else settings.cmd), *settings.args)
 
 
+def _entrypoint(settings: ServerSettings, image: ImageFacts) -> tuple[str, ...] | None:
+    """Return what stands in place of the image's entry point; None for nothing.
+
+    The engine then forgets the image's command too.
+    """
+    own = checks.words("entrypoint", settings.entrypoint or image.entrypoint) or ()
+    found = vault.entrypoint(settings, own)
+    return found if settings.entrypoint or found != own else None
+
+
 def _environment(settings: ServerSettings, port: int) -> dict[str, str]:
     """Return the Hub's environment, with the address at which the server is to listen."""
-    environment = {k: str(v) for k, v in settings.environment.items() if v is not None}
+    environment = {k: str(v) for k, v in vault.environment(settings).items() if v is not None}
     parts = urlsplit(environment.get(SERVICE_URL, ""))
     if parts.scheme in ("http", "https"):
         address = ("0.0.0.0", settings.container_port)  # noqa: S104, inside the container
-        if settings.network == "host":
+        if settings.network == "host":  # the only one with no ports of its own
             address = (settings.host_ip, port)
         host = f"[{address[0]}]" if ":" in address[0] else address[0]
         environment[SERVICE_URL] = parts._replace(netloc=f"{host}:{address[1]}").geturl()
@@ -248,7 +265,7 @@ def _environment(settings: ServerSettings, port: int) -> dict[str, str]:
 
 
 def _labels(settings: ServerSettings, image: ImageFacts) -> dict[str, str]:
-    labels = {**settings.extra_labels, **settings.server.labels()}
+    labels = {**settings.extra_labels, **settings.server.labels(), **settings.secret_labels}
     return {**labels, IMAGE_LABEL: image.id} if image.id else labels
 
 

@@ -16,13 +16,15 @@ from .errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_PORT_MAX = 65535
+PORT_MAX = 65535
 _SIGNAL_MAX = 64
 _HOSTNAME_LENGTH = 64
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _OCTAL = re.compile(r"0?[0-7]{3}")
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 _HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_DNS_OPTION = re.compile(r"[a-z][a-z0-9-]*(:[0-9]+)?")
+_SELINUX = re.compile(r"disable|nested|(type|level|user|role|filetype):[a-zA-Z0-9_.,:-]+")
 _USER = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]*(:[a-zA-Z0-9_][a-zA-Z0-9_.-]*)?")
 _DEVICE = re.compile(r"/dev/[^\s:]+(:/[^\s:]+)?(:[rwm]{1,3})?")
 _CDI = re.compile(r"[a-zA-Z][\w.-]*/[a-zA-Z][\w.-]*=[\w.:-]+", re.ASCII)
@@ -98,9 +100,9 @@ def path(option: str, value: str) -> None:
 
 
 def port(number: int) -> None:
-    """Refuse what is no TCP port."""
-    if not 1 <= number <= _PORT_MAX:
-        raise SpecError("port", f"{number} is no TCP port; use 1 to {_PORT_MAX}")
+    """Refuse what is no port."""
+    if not 1 <= number <= PORT_MAX:
+        raise SpecError("port", f"{number} is no port; use 1 to {PORT_MAX}")
 
 
 def ip(option: str, address: str) -> None:
@@ -141,6 +143,12 @@ def octal(option: str, value: str) -> str:
     return value.zfill(4)
 
 
+def dns_option(option: str, value: str) -> None:
+    """Refuse what is no option of the resolver; ref: resolv.conf(5)."""
+    if not _DNS_OPTION.fullmatch(value):
+        raise SpecError(option, f"{value!r} is no option; use one such as 'ndots:2' or 'rotate'")
+
+
 def hostname(option: str, value: str) -> None:
     """Refuse what is no name of a host.
 
@@ -159,6 +167,22 @@ def user(option: str, value: str) -> None:
     if not _USER.fullmatch(value):
         raise SpecError(
             option, f"{value!r} is no user; use a name or number, and a group, such as '1000:100'"
+        )
+
+
+def group(option: str, value: str) -> None:
+    """Refuse what is neither the name nor the number of a group."""
+    if ":" in value or not _USER.fullmatch(value):
+        raise SpecError(option, f"{value!r} is no group; use a number or a name, such as 100")
+
+
+def selinux(option: str, value: str) -> None:
+    """Refuse what is no option of a label; ref: podman-run(1), --security-opt label."""
+    if not _SELINUX.fullmatch(value):
+        raise SpecError(
+            option,
+            f"{value!r} is no option of a label; use 'disable', 'nested' or one such as "
+            "'type:container_t', 'level:s0:c1,c2', 'user:', 'role:' or 'filetype:'",
         )
 
 

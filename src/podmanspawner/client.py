@@ -24,6 +24,7 @@ from .errors import (
 )
 from .images import Images
 from .rest import STREAM_BYTES, RestClient
+from .secrets import Secrets
 from .transport import KIB, MIB
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class UserPodman(RestClient):
         super().__init__(service)
         self.images = Images(self)
         """Images of the account."""
+        self.secrets = Secrets(self)
+        """Secrets of the account."""
 
     @classmethod
     def for_user(
@@ -103,6 +106,8 @@ class UserPodman(RestClient):
 
     def _explain_create(self, error: PodmanError, spec: ContainerSpec) -> None:
         """Ask what was wrong: versions differ in the status, and it says little in all of them."""
+        if refused := answers.refused_security(error.message):
+            raise SpecError(refused[0], f"{refused[1]}. ({error.message})") from error
         missing_source = answers.missing_path(error.message)
         for device in spec.devices:
             # Podman 4.3 panics where no CDI specification exists at all
@@ -251,6 +256,15 @@ class UserPodman(RestClient):
             return self.inspect(container)
         except ContainerNotFound:  # ended and removed since it was listed
             return None
+
+    def network_is_internal(self, name: str) -> bool | None:
+        """Whether nothing in a network reaches what is outside; None if there is no such one."""
+        operation = f"inspect network {name}"
+        try:
+            found = self.request_json(operation, "GET", f"networks/{_segment(name)}/json")
+        except ContainerNotFound:  # what is not found is the network
+            return None
+        return answers.obj(found, operation).get("internal") is True
 
     def logs(self, container: str, *, tail: int | None = None) -> str:
         """Return what a container printed, at most its last 64 KiB or ``tail`` lines.

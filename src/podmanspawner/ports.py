@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import random
 import socket
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from .errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,14 +32,35 @@ _FOUND = struct.Struct("=4x2s2x16s16x4x8x12xI")
 _NO_COOKIE = 0xFFFFFFFF
 
 
-def free_port(host: str = "127.0.0.1") -> int:
+def free_port(host: str = "127.0.0.1", within: tuple[int, int] | None = None) -> int:
     """Return a TCP port that nothing listens on at this moment.
 
     Another process may take it before it is used: whoever uses it tries again then.
+
+    Args:
+        host: literal address of the host.
+        within: first and last port to choose from; None for the kernel's choice.
+
+    Raises:
+        SpecError: all of them are taken.
     """
+    if within is None:
+        return _bound(host, 0)
+    first, last = within
+    for port in random.sample(range(first, last + 1), last + 1 - first):
+        with contextlib.suppress(OSError):
+            return _bound(host, port)
+    raise SpecError(
+        "port_range", f"all ports from {first} to {last} of {host} are taken; make it wider"
+    )
+
+
+def _bound(host: str, port: int) -> int:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.bind((host, 0))
+        # a port whose connections are being closed is free to whoever will listen
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
         return int(probe.getsockname()[1])
 
 

@@ -7,19 +7,22 @@ import posixpath
 import shutil
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from . import ports
+from . import cgroups, ports, vault
 from .answers import quoted
-from .builder import build, hub_url_inside
+from .builder import build
 from .errors import ContainerNotFound, PodmanError, PortTaken, SpecError, UntrustedServiceError
 from .names import ServerName
+from .network import NetworkChoice
+from .reach import hub_url_inside
 from .settings import Engine, ImageFacts, ServerSettings
 from .spec import FINGERPRINT_LABEL
 from .watch import Unwatchable, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from .account import Account
     from .answers import Container, Image
@@ -92,6 +95,22 @@ def find(podman: UserPodman, server: ServerName, name: str) -> Container | None:
     return found
 
 
+def remove(podman: UserPodman, container: Container) -> None:
+    """Remove a server's container, and the secrets that were made for it."""
+    podman.remove(container.id)
+    server = ServerName.from_labels(container.labels)
+    if server and vault.SECRETS_LABEL in container.labels:
+        forget_secrets(podman, server)
+
+
+def forget_secrets(podman: UserPodman, server: ServerName) -> None:
+    """Remove all secrets that were made for a server."""
+    own = vault.prefix(server)
+    for name in podman.secrets.names():
+        if name.startswith(own):
+            podman.secrets.remove(name)
+
+
 def launch(
     podman: UserPodman,
     settings: ServerSettings,
@@ -100,7 +119,7 @@ def launch(
     pull_seconds: float = 900.0,
     keep: bool = False,
     report: Callable[[int, str], None] = lambda _percent, _message: None,
-    pick_port: Callable[[str], int] = ports.free_port,
+    pick_port: Callable[[str], int] | None = None,
 ) -> Started:
     """Get the image, then start the server's container, a new one or the one that was kept.
 
@@ -113,7 +132,8 @@ def launch(
         pull_seconds: limit for a pull.
         keep: start a kept container again if it is still the one that would be made.
         report: told each stage, with a percentage.
-        pick_port: returns a free port of the host's address it is given.
+        pick_port: returns a free port of the host's address it is given; None for any, or for
+            one of ``port_range``.
 
     Raises:
         PodmanSpawnerError: any of its kinds; see the methods called.
@@ -127,12 +147,26 @@ def launch(
     )
     facts = image_facts(podman, image, settings.container_user)
     settings = for_engine(settings, podman)
+    settings = enforceable(settings, podman.account)
+    if keep and settings.token_as_secret == "file":  # noqa: S105, no token
+        raise SpecError(
+            "token_as_secret",
+            "a container that is kept would keep the last token's file; use 'env', or remove = "
+            "True",
+        )
+    made = vault.values(settings)
+    settings = replace(settings, secret_labels=vault.labels(settings, made))
+    _demand_network(podman, settings)
     name = settings.server.container(settings.prefix, settings.name_template)
     old = find(podman, settings.server, name)
-    if old and keep and (resumed := _resume(podman, settings, facts, old, report)):
+    resumable = old and keep and _resumable(podman, settings, facts, old)
+    if old and not resumable:
+        remove(podman, old)
+    for secret, value in made.items():
+        podman.secrets.put(secret, value)
+    if old and resumable and (resumed := _resume(podman, old, report)):
         return resumed
-    if old:
-        podman.remove(old.id)
+    pick_port = pick_port or partial(ports.free_port, within=settings.port_range)
     return _create_and_start(podman, settings, facts, report, pick_port)
 
 
@@ -149,29 +183,33 @@ def _now_and_then(tell: Callable[[str], None]) -> Callable[[str], None]:
     return maybe_tell
 
 
-def _resume(
-    podman: UserPodman,
-    settings: ServerSettings,
-    facts: ImageFacts,
-    old: Container,
-    report: Callable[[int, str], None],
-) -> Started | None:
-    """Start a kept container if it equals what would be made with its own port."""
+def _resumable(
+    podman: UserPodman, settings: ServerSettings, facts: ImageFacts, old: Container
+) -> bool:
+    """Whether a kept container equals what would be made with its own port."""
     port = kept_port(old)
     if port is None:
-        return None
+        return False
     spec = _spec(settings, facts, podman.account, port)
     if old.labels.get(FINGERPRINT_LABEL) != spec.labels[FINGERPRINT_LABEL]:
         log.info(
             "%s: the container %s is out of date, making a new one", podman.account.name, old.name
         )
-        return None
+        return False
+    return True
+
+
+def _resume(
+    podman: UserPodman, old: Container, report: Callable[[int, str], None]
+) -> Started | None:
+    """Start a kept container, or remove it if somebody has its port."""
     report(70, "Starting the container that was kept")
     try:
         podman.start(old.id)
     except PortTaken:
+        podman.remove(old.id)
         return None
-    return Started(old.id, port, resumed=True)
+    return Started(old.id, kept_port(old) or 0, resumed=True)
 
 
 def _create_and_start(
@@ -200,6 +238,52 @@ def _create_and_start(
     raise AssertionError  # the last attempt returns or raises
 
 
+def enforceable(
+    settings: ServerSettings, account: Account, obstacles: Mapping[str, str] | None = None
+) -> ServerSettings:
+    """Return the settings without limits that the host cannot enforce, if a warning is enough.
+
+    Left to itself, the engine ignores them on some hosts and fails obscurely on others.
+
+    Raises:
+        SpecError: there is such a limit, and ``unenforced_limits`` is ``"error"``.
+    """
+    asked = {option: getattr(settings, option) for option in cgroups.CONTROLLERS}
+    asked = {option: value for option, value in asked.items() if value not in (None, -1)}
+    if not asked:
+        return settings
+    in_the_way = cgroups.obstacles(account) if obstacles is None else obstacles
+    lost: dict[str, Any] = {option: None for option in asked if option in in_the_way}
+    for option in lost:
+        reason = f"{asked[option]} cannot be enforced: {in_the_way[option]}"
+        if settings.unenforced_limits == "error":
+            raise SpecError(
+                option, f"{reason}. Or drop the limit, or set unenforced_limits to 'warn'"
+            )
+        log.warning("%s: %s: %s", account.name, option, reason)
+    return replace(settings, **lost)
+
+
+def _demand_network(podman: UserPodman, settings: ServerSettings) -> None:
+    """Refuse a named network that is not there, or that does not lead to the Hub."""
+    choice = NetworkChoice.parse(settings.network)
+    if choice.kind != "named":
+        return
+    internal = podman.network_is_internal(choice.name)
+    if internal is None:
+        raise SpecError(
+            "network",
+            f"{podman.account.name} has no network {choice.name!r}. Create it as the account: "
+            f"'podman network create {choice.name}'",
+        )
+    if internal and settings.hub_port is not None:
+        raise SpecError(
+            "network",
+            f"{choice.name!r} is internal: nothing in it reaches the host, where the Hub is. "
+            "Create it without --internal, or name another one",
+        )
+
+
 def _demand_crun(podman: UserPodman, container: str) -> None:
     """Refuse a runtime that would leave the account's groups out without a word."""
     runtime = podman.inspect(container).runtime
@@ -221,11 +305,12 @@ def _spec(
 def for_engine(settings: ServerSettings, podman: UserPodman) -> ServerSettings:
     """Return the settings with what the engine decides: its network, and the Hub's address."""
     engine = Engine(podman.engine_version, pasta=shutil.which("pasta") is not None)
+    settings = replace(settings, engine=engine)
     environment = dict(settings.environment)
     for key in _HUB_URLS:
         if environment.get(key):
-            environment[key] = hub_url_inside(environment[key], settings.network, engine)
-    return replace(settings, engine=engine, environment=environment)
+            environment[key] = hub_url_inside(environment[key], settings)
+    return replace(settings, environment=environment)
 
 
 _ids: dict[tuple[int, str, str], tuple[int, int]] = {}

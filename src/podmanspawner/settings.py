@@ -14,11 +14,9 @@ from . import names
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from .spec import Network
+    from .network import Network
 
 _PASTA_SINCE = (4, 4)
-
-NetworkChoice = Literal["private", "host"]
 
 
 @dataclass(frozen=True)
@@ -88,19 +86,33 @@ class ServerSettings:
     home_target: str = "{image_home}"
     """Template of where the account's home is mounted; empty for nowhere."""
     user_mapping: str = "auto"
-    network: NetworkChoice = "private"
+    supplemental_gids: Sequence[int | str] = ()
+    network: str = "private"
     engine: Engine = Engine((4, 3))
     hub_port: int | None = None
     """Port of the Hub on the host's 127.0.0.1; None if it listens elsewhere."""
+    hub_everywhere: bool = False
+    """Whether it listens on all addresses of the host."""
     host_ip: str = "127.0.0.1"
     port: int = 0
     """Port of the host that the administrator chose; 0 for one that is free."""
+    port_range: tuple[int, int] | None = None
+    """First and last of the host's ports to choose from; None for the kernel's choice."""
+    extra_ports: Sequence[str | int] = ()
+    """As ``podman run --publish`` has them; without an address on ``host_ip``."""
     container_port: int = 8888
     mem_limit: int | None = None
     """Bytes."""
     cpu_limit: float | None = None
     """Cores."""
+    mem_guarantee: int | None = None
+    """Bytes."""
+    cpu_guarantee: float | None = None
+    """Cores."""
+    memswap_limit: int | None = None
+    """Bytes of memory and swap together."""
     pids_limit: int | None = None
+    unenforced_limits: Literal["error", "warn"] = "error"
     shm_size: int | None = None
     """Bytes."""
     ulimits: Mapping[str, int | Sequence[int]] = field(default_factory=dict)
@@ -108,13 +120,27 @@ class ServerSettings:
     """Template; empty for a part of the container's id."""
     extra_hosts: Mapping[str, str] = field(default_factory=dict)
     dns: Sequence[str] = ()
+    dns_search: Sequence[str] = ()
+    dns_options: Sequence[str] = ()
     devices: Sequence[str] = ()
+    gpus: int | str | Sequence[int | str] | None = None
     umask: str = ""
     extra_annotations: Mapping[str, str] = field(default_factory=dict)
     keep_groups: bool = False
     cap_add: Sequence[str] = ()
     cap_drop: Sequence[str] = ()
     no_new_privileges: bool = True
+    seccomp_profile: str = ""
+    """Path on the host or ``"unconfined"``; empty for the engine's own."""
+    selinux_opts: Sequence[str] = ()
+    masked_paths: Sequence[str] = ()
+    unmasked_paths: Sequence[str] = ()
+    secrets: Sequence[str | Mapping[str, Any]] = ()
+    """As ``podman run --secret`` has them; ``source`` is a template. With ``value``, a text or a
+    function without arguments, the secret is made for the server."""
+    token_as_secret: Literal[False, "env", "file"] = False
+    secret_labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels that tell of secrets made for the server."""
     read_only: bool = False
     init: bool = True
     stop_signal: str | int = ""

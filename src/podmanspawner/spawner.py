@@ -45,7 +45,7 @@ _TRIES_A_LOOK = 5
 _ANSWER_SECONDS = 1.0
 _POLL_TRIES = 3
 _UNKNOWN_EXIT = 1
-_NO_OPTIONS = ("engine", "container_port")
+_NO_OPTIONS = ("engine", "container_port", "secret_labels")
 """Fields of the settings that are found out, or fixed."""
 
 
@@ -268,9 +268,13 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             "cmd": tuple(self.cmd) if self.cmd else None,
             "args": tuple(self.get_args()),
             "hub_port": _loopback_port(environment["JUPYTERHUB_API_URL"]),
+            "hub_everywhere": self.hub_connect_url is None and self.hub.ip in _EVERYWHERE,
             "mem_limit": self._limit("mem_limit", int),
             "cpu_limit": self._limit("cpu_limit", float),
+            "mem_guarantee": self._limit("mem_guarantee", int),
+            "cpu_guarantee": self._limit("cpu_guarantee", float),
             "modify_spec": self._modify_spec,
+            "secrets": tuple(map(self._secret, self.secrets)),
         }
         for option in dataclasses.fields(ServerSettings):
             if option.name not in values and option.name not in _NO_OPTIONS:
@@ -281,6 +285,12 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
     def _modify_spec(self) -> Callable[[dict[str, Any]], object] | None:
         hook: Callable[..., object] | None = self.modify_spec_hook
         return partial(hook, self) if hook else None
+
+    def _secret(self, entry: Any) -> Any:
+        """Return an entry of ``secrets`` whose function, if it has one, knows its spawner."""
+        if not isinstance(entry, dict) or not callable(entry.get("value")):
+            return entry
+        return {**entry, "value": partial(entry["value"], self)}
 
     def _limit(self, option: str, kind: Callable[[Any], Any]) -> Any:
         value = getattr(self, option)
@@ -369,7 +379,7 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             quoted(last_lines),
         )
         if self.remove:
-            podman.remove(found.id)
+            server.remove(podman, found)
         return found.state.exit_code
 
     def _take(self, found: Watch | int | None) -> int | None:
@@ -416,11 +426,11 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         if found.state.running:
             podman.stop(found.id, seconds=seconds)
         if self.remove:
-            podman.remove(found.id)
+            server.remove(podman, found)
 
     def _remove_kept(self, podman: UserPodman) -> None:
         if found := server.find(podman, self._server_name, self._container_name):
-            podman.remove(found.id)
+            server.remove(podman, found)
 
     async def _discard(self) -> None:
         """Remove what a failed start left; what was kept from before is only stopped."""
@@ -432,7 +442,9 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             if found and found.id == self._kept_id:
                 podman.stop(found.id, seconds=0)
             elif found:
-                podman.remove(found.id)
+                server.remove(podman, found)
+            elif self.secrets or self.token_as_secret:
+                server.forget_secrets(podman, self._server_name)
 
         try:
             await self._with_podman(discard)

@@ -10,172 +10,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from . import checks, extra
 from .errors import SpecError
+from .identity import UserMapping
 from .mounts import FIELDS, Mount
+from .network import NETWORKS, Network, Port
+from .resources import Resources
+from .secrets import Secret  # noqa: TC001, ContainerSpec is public: its types can be looked up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 FINGERPRINT_LABEL = "podmanspawner.spec"
 
-Network = Literal["private", "pasta", "slirp4netns", "host", "none"]
-
-NETWORKS: tuple[Network, ...] = ("private", "pasta", "slirp4netns", "host", "none")
-MEMORY_MIN = 6 * 1024 * 1024
-"""Bytes; with less the runtime itself does not come up (runc 1.1 takes 3 MiB)."""
-CPUS_MIN = 0.01
-"""Cores; the kernel takes no quota below 1 ms, which is this share of the period."""
-CPU_PERIOD = 100_000
-"""Microseconds."""
-PIDS_MIN = 2
-"""An init process and the server."""
 SHM_MIN = 4096
 """Bytes; a page of memory."""
 _NO_LIMIT = 2**64 - 1
 
-_ID_MAX = 2**32 - 2
 _CONTAINER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
-_KEEP_ID = re.compile(r"keep-id:uid=([0-9]{1,10}),gid=([0-9]{1,10})")
-
-
-@dataclass(frozen=True)
-class Port:
-    """A TCP port of the container, published on an address of the host.
-
-    Raises:
-        SpecError: a port is not in 1 to 65535, or the address is no literal IP address.
-    """
-
-    container_port: int
-    host_port: int
-    host_ip: str = "127.0.0.1"
-
-    def __post_init__(self) -> None:
-        checks.port(self.container_port)
-        checks.port(self.host_port)
-        checks.ip("host_ip", self.host_ip)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return one entry of ``portmappings``."""
-        return {
-            "container_port": self.container_port,
-            "host_port": self.host_port,
-            "host_ip": self.host_ip,
-        }
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a container may use at most; None is no limit.
-
-    Raises:
-        SpecError: a limit is below what any container needs.
-    """
-
-    memory: int | None = None
-    """Bytes. As much again is allowed as swap, as ``podman run --memory`` does."""
-    cpus: float | None = None
-    """Cores."""
-    pids: int | None = None
-    """Processes and threads; -1 is no limit, None the engine's own (2048)."""
-
-    def __post_init__(self) -> None:
-        if self.memory is not None and self.memory < MEMORY_MIN:
-            raise SpecError(
-                "mem_limit",
-                f"{self.memory} bytes are too few for a container; give at least {MEMORY_MIN} "
-                "(a size such as '1G'), or None for no limit",
-            )
-        if self.cpus is not None and not (math.isfinite(self.cpus) and self.cpus >= CPUS_MIN):
-            raise SpecError(
-                "cpu_limit",
-                f"{self.cpus} is no number of cores; give at least {CPUS_MIN}, such as 1.5, or "
-                "None for no limit",
-            )
-
-        if self.pids is not None and self.pids != -1 and self.pids < PIDS_MIN:
-            raise SpecError(
-                "pids_limit",
-                f"{self.pids} processes are too few for a container; give at least {PIDS_MIN}, "
-                "-1 for no limit or None for the engine's own",
-            )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return ``resource_limits``; empty without a limit."""
-        limits: dict[str, Any] = {}
-        if self.memory is not None:
-            limits["memory"] = {"limit": self.memory, "swap": 2 * self.memory}
-        if self.cpus is not None:
-            limits["cpu"] = {"quota": round(self.cpus * CPU_PERIOD), "period": CPU_PERIOD}
-        if self.pids is not None:
-            limits["pids"] = {"limit": self.pids}
-        return limits
-
-
-@dataclass(frozen=True)
-class UserMapping:
-    """Who of the container is the account on the host.
-
-    ``root``: the container's root is the account. ``keep-id``: a user of the container is,
-    ``uid`` and ``gid`` of it, or the one with the account's own numbers if both are None.
-
-    Raises:
-        SpecError: the numbers do not go together or are out of range.
-    """
-
-    mode: Literal["root", "keep-id"] = "root"
-    uid: int | None = None
-    gid: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.mode not in ("root", "keep-id"):
-            raise SpecError("user_mapping", f"{self.mode!r} is neither 'root' nor 'keep-id'")
-        if (self.uid is None) != (self.gid is None) or (self.mode == "root" and self.uid):
-            raise SpecError(
-                "user_mapping", "uid and gid belong together, and to keep-id: keep-id:uid=U,gid=G"
-            )
-        for number in (self.uid, self.gid):
-            # Podman 4.3 makes an empty range of a 0 here, and the start fails
-            if number is not None and not 1 <= number <= _ID_MAX:
-                raise SpecError(
-                    "user_mapping",
-                    f"the id {number} cannot be kept; use ids from 1 to {_ID_MAX}, or 'root' "
-                    "where the container's root shall be the account",
-                )
-
-    @classmethod
-    def parse(cls, text: str) -> UserMapping:
-        """Return the mapping of ``root``, ``keep-id`` or ``keep-id:uid=1000,gid=100``.
-
-        Raises:
-            SpecError: the text is none of these.
-        """
-        if text == "root":
-            return cls("root")
-        if text == "keep-id":
-            return cls("keep-id")
-        if match := _KEEP_ID.fullmatch(text):
-            return cls("keep-id", int(match[1]), int(match[2]))
-        raise SpecError(
-            "user_mapping",
-            f"{text!r} is no mapping; use 'auto', 'root', 'keep-id' or 'keep-id:uid=1000,gid=100'",
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return ``userns``."""
-        if self.mode == "root":
-            # said aloud, else ``userns`` of the account's containers.conf decides
-            return {"nsmode": "host"}
-        if self.uid is None:
-            return {"nsmode": "keep-id"}
-        return {"nsmode": "keep-id", "value": f"uid={self.uid},gid={self.gid}"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,14 +57,18 @@ class ContainerSpec:
     """Absolute path in the container; it must exist there."""
     user: str | None = None
     """User (and group) of the process in the container, such as ``"1000:100"``."""
+    groups: Sequence[str] = ()
+    """Further groups of it, numbers or names of the container."""
     mounts: Sequence[Mount] = ()
     ports: Sequence[Port] = ()
     network: Network = "private"
     """``private`` is whatever the engine prefers for an account."""
     network_options: Sequence[str] = ()
     """Options of pasta or slirp4netns, as the program itself takes them."""
-    user_mapping: UserMapping = UserMapping()
-    resources: Resources = Resources()
+    networks: Sequence[str] = ()
+    """With ``bridge``: names of networks that the account has; empty for the engine's own."""
+    user_mapping: UserMapping = UserMapping()  # noqa: RUF009, it is frozen
+    resources: Resources = Resources()  # noqa: RUF009, likewise
     shm_size: int | None = None
     """Bytes of ``/dev/shm``; None for the engine's 64 MB."""
     ulimits: Mapping[str, int | Sequence[int]] = field(default_factory=dict)
@@ -218,6 +79,10 @@ class ContainerSpec:
     """Name to address: lines of the container's ``/etc/hosts``."""
     dns: Sequence[str] = ()
     """Addresses of name servers, instead of the host's."""
+    dns_search: Sequence[str] = ()
+    """Domains in which names are looked up; ``"."`` for none, instead of the host's."""
+    dns_options: Sequence[str] = ()
+    """Such as ``"ndots:2"``; ref: resolv.conf(5)."""
     devices: Sequence[str] = ()
     """Paths of device files (``"/dev/fuse"``, ``"/dev/a:/dev/b:rw"``) or CDI names."""
     umask: str | None = None
@@ -228,6 +93,15 @@ class ContainerSpec:
     """Capabilities, such as ``"NET_RAW"``, besides the engine's default ones."""
     cap_drop: Sequence[str] = ()
     """Capabilities to take away; ``"ALL"`` for all."""
+    seccomp_profile: str | None = None
+    """Path of a profile on the host, or ``"unconfined"``; None for the engine's own."""
+    selinux_opts: Sequence[str] = ()
+    """Such as ``"disable"``, ``"type:container_t"``, ``"level:s0:c1,c2"``."""
+    masked_paths: Sequence[str] = ()
+    """Paths of the container that are covered, besides those that the engine covers."""
+    unmasked_paths: Sequence[str] = ()
+    """Those of the engine's that are not covered; ``"ALL"`` for all."""
+    secrets: Sequence[Secret] = ()
     no_new_privileges: bool = False
     """Whether no process can gain privileges, through sudo or a setuid program."""
     read_only: bool = False
@@ -253,6 +127,7 @@ class ContainerSpec:
         self._check_mounts()
         self._check_network()
         self._check_identity()
+        self._check_security()
         if self.stop_signal is not None:
             checks.signal_number(self.stop_signal)
         if self.stop_timeout is not None and self.stop_timeout < 0:
@@ -264,8 +139,12 @@ class ContainerSpec:
             "command": checks.words("cmd", self.command),
             "entrypoint": checks.words("entrypoint", self.entrypoint),
             "network_options": checks.words("network", self.network_options),
+            "networks": checks.words("network", self.networks),
             "dns": checks.words("dns", self.dns),
+            "dns_search": checks.words("dns_search", self.dns_search),
+            "dns_options": checks.words("dns_options", self.dns_options),
             "devices": checks.words("devices", self.devices),
+            "groups": checks.words("supplemental_gids", self.groups),
             "cap_add": checks.capabilities("cap_add", self.cap_add),
             "cap_drop": checks.capabilities("cap_drop", self.cap_drop),
             "environment": MappingProxyType(dict(self.environment)),
@@ -274,6 +153,10 @@ class ContainerSpec:
             "extra_hosts": MappingProxyType(dict(self.extra_hosts)),
             "ulimits": MappingProxyType(checks.ulimits(self.ulimits)),
             "extra": MappingProxyType(extra.checked("extra_spec", self.extra)),
+            "selinux_opts": checks.words("selinux_opts", self.selinux_opts),
+            "masked_paths": checks.words("masked_paths", self.masked_paths),
+            "unmasked_paths": checks.words("unmasked_paths", self.unmasked_paths),
+            "secrets": tuple(self.secrets),
             "mounts": tuple(self.mounts),
             "ports": tuple(self.ports),
         }
@@ -310,15 +193,57 @@ class ContainerSpec:
             checks.hostname("extra_hosts", name)
             # Podman 4.3's API writes "host-gateway" to /etc/hosts as it is
             checks.ip("extra_hosts", address)
+        for name in self.networks:
+            if self.network != "bridge" or not _CONTAINER_NAME.fullmatch(name):
+                raise SpecError("network", f"{name!r} is no name of a network to go with 'bridge'")
         for address in self.dns:
             checks.ip("dns", address)
+        for domain in self.dns_search:
+            if domain != ".":
+                checks.hostname("dns_search", domain)
+        for word in self.dns_options:
+            checks.dns_option("dns_options", word)
 
     def _check_identity(self) -> None:
         checks.labels("extra_annotations", self.annotations)
         if self.user is not None:
             checks.user("container_user", self.user)
+        for group in self.groups:
+            checks.group("supplemental_gids", group)
         if self.hostname is not None:
             checks.hostname("hostname", self.hostname)
+
+    def _check_security(self) -> None:
+        if self.seccomp_profile not in (None, "unconfined"):
+            checks.path("seccomp_profile", self.seccomp_profile)
+        for word in self.selinux_opts:
+            checks.selinux("selinux_opts", word)
+        for path in self.masked_paths:
+            checks.path("masked_paths", path)
+        for path in self.unmasked_paths:
+            if path != "ALL":
+                checks.path("unmasked_paths", path)
+        self._check_secrets()
+
+    def _check_secrets(self) -> None:
+        seen: set[tuple[str, str]] = set()
+        owners: dict[str, tuple[int, int, int]] = {}
+        for secret in self.secrets:
+            owner = (secret.uid, secret.gid, secret.mode)
+            # the engine has one file for each secret, however often it is mounted
+            if secret.kind == "mount" and owners.setdefault(secret.source, owner) != owner:
+                raise SpecError(
+                    "secrets", f"{secret.source!r} is mounted twice: with one owner and mode only"
+                )
+            if (secret.kind, secret.name) in seen:
+                raise SpecError(
+                    "secrets", f"two secrets at {secret.name!r}; give each a target of its own"
+                )
+            seen.add((secret.kind, secret.name))
+            if secret.kind == "env" and secret.name in self.environment:
+                raise SpecError(
+                    "secrets", f"{secret.name} is in environment already; drop it from one of both"
+                )
 
     def to_json(self) -> dict[str, Any]:
         """Return the body of ``POST /containers/create``: only what is set."""
@@ -367,15 +292,25 @@ class ContainerSpec:
             "network_options": options,
             "hostadd": [f"{name}:{address}" for name, address in self.extra_hosts.items()],
             "dns_server": list(self.dns),
+            "dns_search": list(self.dns_search),
+            "dns_option": list(self.dns_options),
+            "networks": {name: {} for name in self.networks},
         }
 
     def _security_json(self) -> dict[str, Any]:
         return {
             "user": self.user,
-            "userns": self.user_mapping.to_json(),
+            "groups": list(self.groups),
+            **self.user_mapping.to_json(),
             "cap_add": list(self.cap_add),
             "cap_drop": list(self.cap_drop),
             "no_new_privileges": self.no_new_privileges or None,
+            "seccomp_profile_path": self.seccomp_profile,
+            "selinux_opts": list(self.selinux_opts),
+            "mask": list(self.masked_paths),
+            "unmask": list(self.unmasked_paths),
+            "secrets": [secret.to_json() for secret in self.secrets if secret.kind == "mount"],
+            "secret_env": {s.name: s.source for s in self.secrets if s.kind == "env"},
         }
 
     def _limits_json(self) -> dict[str, Any]:
@@ -391,10 +326,11 @@ class ContainerSpec:
     def fingerprint(self) -> str:
         """Return a SHA-256 in hex that changes when the container would have to be made anew.
 
-        The host's ports and the label that holds the fingerprint itself do not count.
+        The host's port of the first of the ports and the label that holds the fingerprint itself
+        do not count.
         """
         body = self.to_json()
-        for port in body.get("portmappings", []):
-            del port["host_port"]
+        for port in body.get("portmappings", [])[:1]:
+            port.pop("host_port", None)
         body["labels"] = {k: v for k, v in self.labels.items() if k != FINGERPRINT_LABEL}
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

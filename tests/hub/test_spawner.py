@@ -21,7 +21,7 @@ from traitlets import TraitError
 from accounts import TINY_JOVYAN, real_account
 from hub import free_port
 from lone import lone_spawner
-from podmanspawner import PortTaken, UserPodman, server
+from podmanspawner import PortTaken, UserPodman, cgroups, server
 
 
 @pytest.fixture(scope="module")
@@ -245,6 +245,13 @@ async def test_a_runtime_directory_of_somebody_else(user, fresh):
         ({"volumes": {"/tmp/{nobody}": "/data"}}, "volumes.*unknown field.*known:"),
         ({"read_only_volumes": {"rela/tive": "/data"}}, "read_only_volumes|volumes"),
         ({"mem_limit": -1}, "mem_limit"),
+        ({"gpus": [7]}, "devices.*CDI"),
+        ({"seccomp_profile": "/no/such"}, "seccomp_profile.*readable"),
+        ({"secrets": ["no-such"]}, "secrets.*podman secret create"),
+        ({"secrets": [{"source": "a", "value": lambda _spawner: 1}]}, "secrets.*type int"),
+        ({"secrets": [{"source": "a", "value": ""}]}, "secrets.*1 to 511999"),
+        ({"secrets": [{"source": "a", "value": "x"}], "cmd": ["no-such"]}, "cmd"),
+        ({"selinux_opts": ["label"]}, "selinux_opts"),
         ({"cpu_limit": -1}, "cpu_limit"),
         ({"environment": {"A=B": "1"}}, "environment"),
         ({"working_dir": "relative"}, "working_dir"),
@@ -281,6 +288,29 @@ async def test_a_bad_value_names_its_option(user, options, remedy):
     shown = failure.value.jupyterhub_message
     assert re.search(remedy, shown, re.DOTALL), shown
     assert user.containers() == []
+    assert user.podman("secret", "ls", "-q") == ""
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [{"mem_limit": "1G"}, {"cpu_limit": 1}, {"mem_guarantee": "1G"}, {"cpu_guarantee": 1},
+     {"pids_limit": 99}],
+    ids=lambda limit: next(iter(limit)),
+)  # fmt: skip
+async def test_a_limit_that_the_host_cannot_enforce(user, limit):
+    """This test is for hosts that cannot; where they can, tests/podman sees it enforced."""
+    (option,) = limit
+    if option not in cgroups.obstacles(user.account):
+        pytest.skip(f"this host enforces {option}")
+    with pytest.raises(web.HTTPError) as failure:
+        await lone_spawner(user.name, **limit).start()
+    shown = failure.value.jupyterhub_message
+    assert re.search(f"^{option}: .* cannot be enforced: .*unenforced_limits", shown), shown
+    assert user.containers() == []
+    spawner = lone_spawner(user.name, unenforced_limits="warn", **limit)
+    await spawner.start()
+    assert await spawner.poll() is None
+    await spawner.stop()
 
 
 @pytest.mark.parametrize(
@@ -297,6 +327,31 @@ async def test_servers_start_hardened_and_as_others(user, options):
     await spawner.start()
     assert await spawner.poll() is None
     await spawner.stop()
+
+
+@pytest.mark.parametrize(("remove", "way"), [(True, "env"), (True, "file"), (False, "env")])
+async def test_the_token_is_a_secret(user, remove, way):
+    """A kept container gets the new one, and the Hub is told to forget the last."""
+    options = {"token_as_secret": way, "remove": remove}
+    options["secrets"] = [{"source": "who", "value": lambda spawner: spawner.user.name}]
+    ids = set()
+    for token in ("a" * 32, "b" * 32):
+        spawner = lone_spawner(user.name, **options)
+        assert not spawner.will_resume
+        spawner.api_token = token
+        await spawner.start()
+        ids.add(spawner.container_id)
+        if way == "file":
+            assert token not in user.podman("inspect", spawner.container_id)
+        server_environment = "tr '\\0' '\\n' < /proc/$(pidof httpd)/environ"
+        said = user.podman("exec", spawner.container_id, "sh", "-c", server_environment)
+        assert f"JUPYTERHUB_API_TOKEN={token}" in said
+        said = user.podman("exec", spawner.container_id, "cat", "/run/secrets/who")
+        assert said == user.name
+        await spawner.stop()
+    assert len(ids) == (2 if remove else 1)
+    await spawner.delete_forever()
+    assert user.podman("secret", "ls", "-q") == ""
 
 
 async def test_a_hook_knows_its_spawner_and_has_the_last_word(user):
@@ -319,9 +374,24 @@ async def test_a_hook_knows_its_spawner_and_has_the_last_word(user):
         ("umask", 0o22),
         ("shm_size", "much"),
         ("pids_limit", "many"),
+        ("memswap_limit", "much"),
+        ("secrets", [1]),
+        ("masked_paths", [1]),
+        ("token_as_secret", "hidden"),
+        ("unenforced_limits", "ignore"),
+        ("gpus", -1),
+        ("gpus", "a b"),
         ("extra_hosts", {"db": 1}),
         ("extra_annotations", {"a": 1}),
         ("read_only", "no"),
+        ("supplemental_gids", [1.5]),
+        ("user_mapping", "auto-userns:size=0"),
+        ("network", "none"),
+        ("network", "slirp4netns:nosuch=1"),
+        ("port_range", (30999, 30000)),
+        ("port_range", 30000),
+        ("extra_ports", ["localhost:80:80"]),
+        ("dns_search", {"lab": 1}),
     ],
 )
 def test_a_value_of_another_type_names_its_option(option, value):

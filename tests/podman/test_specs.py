@@ -8,7 +8,7 @@ import pytest
 
 from accounts import TINY_JOVYAN
 from podmanspawner import UserPodman
-from specs import cases, mismatches
+from specs import SECRET, cases, mismatches
 
 NAMES = list(cases())
 
@@ -17,7 +17,9 @@ NAMES = list(cases())
 def podman(ada):
     ada.load(TINY_JOVYAN)
     with UserPodman.for_user(ada.name) as podman:
+        podman.secrets.create(SECRET, "a secret")
         yield podman
+        podman.secrets.remove(SECRET)
 
 
 @pytest.fixture(scope="module")

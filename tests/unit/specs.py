@@ -13,15 +13,21 @@ from typing import Any
 
 from podmanspawner.account import Account
 from podmanspawner.builder import build
+from podmanspawner.identity import UserMapping
 from podmanspawner.mounts import Mount
 from podmanspawner.names import ServerName
+from podmanspawner.network import Port
+from podmanspawner.resources import Resources
+from podmanspawner.secrets import Secret
 from podmanspawner.settings import Engine, ImageFacts, ServerSettings
-from podmanspawner.spec import ContainerSpec, Port, Resources, UserMapping
+from podmanspawner.spec import ContainerSpec
 
 IMAGE = "localhost/podmanspawner-test:latest"
 ACCOUNT = Account(name="ada", uid=1001, gid=1002, home="/home/ada")
 DATA = "/srv/data"
 PORT = 18999
+SECRET = "licence"
+"""Name of a secret that the account must have."""
 
 Expect = Mapping[tuple[str | int, ...], Any]
 
@@ -136,6 +142,27 @@ def _plain(image: str, data: str) -> dict[str, Case]:
         "port": Case(
             spec(ports=[Port(8888, PORT)]), {("HostConfig", "PortBindings", "8888/tcp"): port}
         ),
+        "ports": Case(
+            spec(
+                ports=[Port(8888, PORT), Port(5000, PORT, "127.0.0.2", "udp"), Port(6000, count=2)]
+            ),
+            {
+                ("HostConfig", "PortBindings", "8888/tcp"): port,
+                ("HostConfig", "PortBindings", "5000/udp"): [
+                    {"HostIp": "127.0.0.2", "HostPort": str(PORT)}
+                ],
+                ("HostConfig", "PortBindings", "6001/tcp", 0, "HostPort"): lambda found: (
+                    int(found) > 0
+                ),
+            },
+        ),
+        "network-named": Case(
+            spec(network="bridge", networks=["podman"]),
+            {
+                ("HostConfig", "NetworkMode"): "bridge",
+                ("NetworkSettings", "Networks"): holds("podman"),
+            },
+        ),
         "network-private": Case(
             spec(network="private"),
             {("HostConfig", "NetworkMode"): either("slirp4netns", "pasta")},
@@ -168,12 +195,44 @@ def _plain(image: str, data: str) -> dict[str, Case]:
                 ("HostConfig", "IDMappings", "GidMap"): holds("100:0:1"),
             },
         ),
+        "mapping-auto-userns": Case(
+            spec(user_mapping=UserMapping("auto-userns", size=4096)),
+            {
+                ("HostConfig", "IDMappings", "UidMap"): ["0:1:4096"],
+                ("HostConfig", "IDMappings", "GidMap"): ["0:1:4096"],
+            },
+        ),
+        "mapping-ids": Case(
+            spec(user_mapping=UserMapping.parse("0:1:1000,1000:0:1;0:1:100,100:0:1,101:101:9")),
+            {
+                **keep_id,
+                ("HostConfig", "IDMappings", "UidMap"): ["0:1:1000", "1000:0:1"],
+                ("HostConfig", "IDMappings", "GidMap"): ["0:1:100", "100:0:1", "101:101:9"],
+            },
+        ),
+        "groups": Case(
+            spec(groups=["1234", "users"]), {("HostConfig", "GroupAdd"): ["1234", "users"]}
+        ),
         "limits": Case(
             spec(resources=Resources(memory=1 << 30, cpus=1.5)),
             {
                 ("HostConfig", "Memory"): 1 << 30,
                 ("HostConfig", "MemorySwap"): 2 << 30,
                 ("HostConfig", "NanoCpus"): 1_500_000_000,
+            },
+            needs="limits",
+        ),
+        "limits-guarantees": Case(
+            spec(
+                resources=Resources(
+                    1 << 30, memory_swap=1 << 30, memory_guarantee=1 << 29, cpu_guarantee=0.5
+                )
+            ),
+            {
+                ("HostConfig", "Memory"): 1 << 30,
+                ("HostConfig", "MemorySwap"): 1 << 30,
+                ("HostConfig", "MemoryReservation"): 1 << 29,
+                ("HostConfig", "CpuShares"): 512,
             },
             needs="limits",
         ),
@@ -199,6 +258,13 @@ def _plain(image: str, data: str) -> dict[str, Case]:
             spec(dns=["192.0.2.53", "2001:db8::53"]),
             {("HostConfig", "Dns"): ["192.0.2.53", "2001:db8::53"]},
         ),
+        "dns-search": Case(
+            spec(dns_search=["lab.example.org"], dns_options=["ndots:2", "rotate"]),
+            {
+                ("HostConfig", "DnsSearch"): ["lab.example.org"],
+                ("HostConfig", "DnsOptions"): ["ndots:2", "rotate"],
+            },
+        ),
         "devices": Case(spec(devices=["/dev/fuse", "/dev/null:/dev/mynull:rw"])),
         "umask": Case(spec(umask="027"), {("Config", "Umask"): "0027"}),
         "annotations": Case(
@@ -210,6 +276,23 @@ def _plain(image: str, data: str) -> dict[str, Case]:
             {
                 ("HostConfig", "CapAdd"): ["CAP_NET_ADMIN"],
                 ("HostConfig", "CapDrop"): holds("CAP_CHOWN"),
+            },
+        ),
+        "seccomp": Case(spec(seccomp_profile="unconfined")),
+        "selinux": Case(spec(selinux_opts=["disable"])),
+        "paths": Case(spec(masked_paths=["/proc/meminfo"], unmasked_paths=["ALL"])),
+        "secrets": Case(
+            spec(
+                secrets=[
+                    Secret(SECRET, uid=1000, gid=100, mode=0o400),
+                    Secret(SECRET, target="/etc/own", uid=1000, gid=100, mode=0o400),
+                    Secret(SECRET, "env", "LICENCE"),
+                ]
+            ),
+            {
+                ("Config", "Secrets", 0, "Name"): SECRET,
+                ("Config", "Secrets", 1, "UID"): 1000,
+                ("Config", "Secrets", 1, "Mode"): 0o400,
             },
         ),
         "no-new-privileges": Case(
@@ -272,12 +355,21 @@ def _built(image: str, account: Account, data: str) -> dict[str, Case]:
         "dns": ["192.0.2.53"],
         "extra_annotations": {"example.org/team": "engines"},
         "keep_groups": True,
+        "mem_guarantee": 1 << 29,
+        "cpu_guarantee": 0.25,
+        "memswap_limit": -1,
         "pids_limit": 500,
         "shm_size": 1 << 24,
         "ulimits": {"nofile": 512},
         "devices": ["/dev/fuse"],
+        "gpus": [],
         "cap_add": ["NET_RAW"],
         "cap_drop": ["CHOWN"],
+        "seccomp_profile": "unconfined",
+        "selinux_opts": ["level:s0:c1"],
+        "masked_paths": ["/proc/meminfo"],
+        "unmasked_paths": ["/proc/kcore"],
+        "secrets": [f"{SECRET},target={{username}},mode=0400"],
         "read_only": True,
         "tmpfs": {"/scratch/": "16m", "/run": ""},
         "stop_signal": "SIGINT",
@@ -336,7 +428,7 @@ def _built(image: str, account: Account, data: str) -> dict[str, Case]:
                 ("Config", "Hostname"): "ada",
                 ("Config", "Umask"): "0077",
                 ("HostConfig", "ReadonlyRootfs"): True,
-                ("HostConfig", "SecurityOpt"): ["no-new-privileges"],
+                ("HostConfig", "SecurityOpt"): holds("no-new-privileges"),
                 ("HostConfig", "Tmpfs"): lambda found: (
                     set(found) == {"/scratch", "/run", "/tmp", "/var/tmp"}
                 ),

@@ -134,6 +134,13 @@ def test_runtime_dir(runtime_dir):
         os.close(descriptor)
 
 
+def test_runtime_dir_that_podman_opened(runtime_dir):
+    """It lets others pass through where no id of a container is the account."""
+    runtime_dir.mkdir()
+    runtime_dir.chmod(0o711)
+    os.close(ME.open_runtime_dir())
+
+
 @pytest.mark.parametrize("mode", [0o755, 0o770, 0o777, 0o1700, 0o500])
 def test_runtime_dir_of_another_mode(runtime_dir, mode):
     runtime_dir.mkdir()

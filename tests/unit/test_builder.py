@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from podmanspawner.account import IdRange
 from podmanspawner.builder import (
     IMAGE_LABEL,
     build,
-    hub_url_inside,
     image_home,
     map_user,
 )
 from podmanspawner.errors import SpecError
+from podmanspawner.identity import UserMapping
 from podmanspawner.mounts import Mount
 from podmanspawner.names import ServerName, slug
+from podmanspawner.network import Port
+from podmanspawner.reach import hub_url_inside
 from podmanspawner.settings import Engine, ImageFacts, ServerSettings
-from podmanspawner.spec import FINGERPRINT_LABEL, Port, UserMapping
+from podmanspawner.spec import FINGERPRINT_LABEL
 from specs import ACCOUNT, JOVYAN, PORT
 
 SLIRP = Engine((4, 3, 1), pasta=True)
@@ -24,9 +29,12 @@ ROOT = UserMapping("root")
 ROOT_IMAGE = ImageFacts(command=["sh"])
 
 
+def make_settings(**options):
+    return ServerSettings(**{"image": "busybox", "server": ServerName("8081", "ada"), **options})
+
+
 def make(image=JOVYAN, port=PORT, **options):
-    settings = {"image": "busybox", "server": ServerName("8081", "ada"), **options}
-    return build(ServerSettings(**settings), image, ACCOUNT, port=port)
+    return build(make_settings(**options), image, ACCOUNT, port=port)
 
 
 def facts(user, **options):
@@ -66,6 +74,8 @@ STACKS = {"NB_USER": "jovyan", "NB_UID": "1000", "NB_GID": "100"}
         ("root", facts("jovyan"), ROOT, None),
         ("keep-id", facts("jovyan"), UserMapping("keep-id"), "1001:1002"),
         ("keep-id:uid=7,gid=8", facts("jovyan"), keep(7, 8), "7:8"),
+        ("auto-userns:size=9", facts("jovyan"), UserMapping("auto-userns", size=9), None),
+        ("0:1:9,9:0:1", facts("jovyan"), UserMapping.parse("0:1:9,9:0:1"), None),
     ],
 )
 def test_map_user(choice, image, mapping, user):
@@ -97,12 +107,84 @@ def test_unknown_image_user(image):
         ({"engine": PASTA, "hub_port": 8081}, "pasta", ("-T", "8081"), True),
         ({"engine": Engine((4, 4), pasta=True)}, "pasta", (), True),
         ({"network": "host", "engine": PASTA, "hub_port": 8081}, "host", (), False),
+        (
+            {"network": "slirp4netns", "engine": PASTA, "hub_port": 8081},
+            "slirp4netns",
+            ("allow_host_loopback=true",),
+            True,
+        ),
+        (
+            {"network": "slirp4netns:mtu=1500,cidr=10.9.0.0/24", "engine": SLIRP, "hub_port": 1},
+            "slirp4netns",
+            ("mtu=1500", "cidr=10.9.0.0/24", "allow_host_loopback=true"),
+            True,
+        ),
+        (
+            {"network": "slirp4netns:allow_host_loopback=false", "engine": SLIRP, "hub_port": 1},
+            "slirp4netns",
+            ("allow_host_loopback=false",),
+            True,
+        ),
+        ({"network": "pasta", "engine": PASTA}, "pasta", (), True),
+        (
+            {"network": "pasta:-I,tap0", "engine": PASTA, "hub_port": 8081},
+            "pasta",
+            ("-I", "tap0", "-T", "8081"),
+            True,
+        ),
+        (
+            {"network": "pasta:-T,8081,--map-gw", "engine": PASTA, "hub_port": 8081},
+            "pasta",
+            ("-T", "8081", "--map-gw"),
+            True,
+        ),
+        (
+            {"network": "pasta:--tcp-ns=8081", "engine": PASTA, "hub_port": 8081},
+            "pasta",
+            ("--tcp-ns=8081",),
+            True,
+        ),
+        ({"network": "lab", "engine": PASTA, "hub_port": 8081}, "bridge", (), True),
+        ({"network": "bridge", "engine": SLIRP}, "bridge", (), True),
     ],
 )
 def test_network(options, network, network_options, ports):
     spec = make(**options)
     assert (spec.network, spec.network_options) == (network, network_options)
     assert spec.ports == ((Port(8888, PORT),) if ports else ())
+
+
+def test_the_shell_that_reads_a_token_goes_before_everything():
+    token = {"JUPYTERHUB_API_TOKEN": "t"}
+    for options, words in (
+        ({}, ("tini", "--", "start-notebook.py")),
+        ({"args": ["-a"]}, ("tini", "--", "start-notebook.py", "-a")),
+        ({"cmd": ["b"]}, ("tini", "--", "b")),
+        ({"cmd": ["b"], "entrypoint": ["e"]}, ("e", "b")),
+    ):
+        spec = make(token_as_secret="file", environment=token, **options)
+        assert (*spec.entrypoint, *spec.command)[4:] == words
+        assert make(token_as_secret="env", environment=token).entrypoint is None
+
+
+def test_gpus_are_devices():
+    assert make(gpus=1, devices=["/dev/fuse"]).devices == ("/dev/fuse", "nvidia.com/gpu=0")
+
+
+def test_named_networks():
+    assert make(network="lab").networks == ("lab",)
+    assert make(network="bridge").networks == ("podman",)
+    assert make().networks == make(network="host").networks == ()
+
+
+def test_extra_ports():
+    spec = make(extra_ports=[8501, "5000/udp", "0.0.0.0:9000:9001"], host_ip="192.0.2.7")
+    assert spec.ports == (
+        Port(8888, PORT, "192.0.2.7"),
+        Port(8501, 0, "192.0.2.7"),
+        Port(5000, 0, "192.0.2.7", "udp"),
+        Port(9001, 9000, "0.0.0.0"),
+    )
 
 
 API = "http://127.0.0.1:8081/hub/api"
@@ -121,11 +203,26 @@ API = "http://127.0.0.1:8081/hub/api"
         (API, "host", PASTA, API),
         ("http+unix://%2Frun%2Fhub.sock/hub/api", "private", SLIRP,
          "http+unix://%2Frun%2Fhub.sock/hub/api"),
+        (API, "slirp4netns", PASTA, "http://10.0.2.2:8081/hub/api"),
+        (API, "slirp4netns:cidr=10.9.0.0/24", SLIRP, "http://10.9.0.2:8081/hub/api"),
+        (API, "slirp4netns:cidr=10.9.0.7/24", SLIRP, "http://10.9.0.2:8081/hub/api"),
+        (API, "pasta:--map-gw", PASTA, API),
+        ("http://192.0.2.7:8081/", "lab", SLIRP, "http://192.0.2.7:8081/"),
     ],
 )  # fmt: skip
 def test_hub_url_inside(url, network, engine, inside):
-    assert hub_url_inside(url, network, engine) == inside
-    assert hub_url_inside(inside, network, engine) == inside
+    settings = make_settings(network=network, engine=engine)
+    assert hub_url_inside(url, settings) == inside
+    assert hub_url_inside(inside, settings) == inside
+
+
+@pytest.mark.parametrize("network", ["lab", "bridge", "slirp4netns:allow_host_loopback=false"])
+def test_the_hubs_loopback_that_is_not_seen(network):
+    settings = make_settings(network=network, engine=SLIRP, hub_everywhere=True)
+    assert hub_url_inside(API, settings) == "http://host.containers.internal:8081/hub/api"
+    with pytest.raises(SpecError, match="hub_ip = '0.0.0.0'") as caught:
+        hub_url_inside(API, replace(settings, hub_everywhere=False))
+    assert caught.value.option == "network"
 
 
 @pytest.mark.parametrize(
@@ -284,14 +381,37 @@ def test_mounts(options, mounts):
         ("read_only_volumes", "volumes only", JOVYAN,
          {"read_only_volumes": {"/data": {"bind": "/a", "mode": "rw"}}}),
         ("read_only_volumes", "unknown field", JOVYAN, {"read_only_volumes": {"/d": "/{x}"}}),
-        ("network", "neither", JOVYAN, {"network": "bridge"}),
+        ("network", "Use 'private'", JOVYAN, {"network": "none"}),
+        ("network", "Use 'private'", JOVYAN, {"network": "container:abc"}),
+        ("network", "Use 'private'", JOVYAN, {"network": "ns:/run/netns/a"}),
+        ("network", "is neither", JOVYAN, {"network": ""}),
+        ("network", "is neither", JOVYAN, {"network": "my net"}),
+        ("network", "is neither", JOVYAN, {"network": "lab:ip=10.0.0.2"}),
+        ("network", "is neither", JOVYAN, {"network": "private:mtu=1500"}),
+        ("network", "with mtu", JOVYAN, {"network": "slirp4netns:mut=1500"}),
+        ("network", "NAME=VALUE", JOVYAN, {"network": "slirp4netns:mtu"}),
+        ("network", "is no network", JOVYAN, {"network": "slirp4netns:cidr=lab"}),
+        ("network", "this is 4.3.1", JOVYAN, {"network": "pasta", "engine": SLIRP}),
+        ("network", "package passt", JOVYAN, {"network": "pasta", "engine": Engine((5, 4, 2))}),
+        ("extra_ports", "the host's own", JOVYAN, {"network": "host", "extra_ports": [1]}),
+        ("extra_ports", "no port to publish", JOVYAN, {"extra_ports": ["a"]}),
+        ("dns_search", "no host name", JOVYAN, {"dns_search": ["a b"]}),
+        ("dns_options", "such as 'ndots:2'", JOVYAN, {"dns_options": ["ndots 2"]}),
         ("port", "choose another port", JOVYAN, {"engine": PASTA, "hub_port": 8888}),
         ("port", "1 to 65535", JOVYAN, {"container_port": 0}),
         ("host_ip", "literal", JOVYAN, {"host_ip": "localhost"}),
         ("user_mapping", "'auto'", JOVYAN, {"user_mapping": "nomap"}),
+        ("home_target", "to '' and give users a volume", JOVYAN, {"user_mapping": "auto-userns"}),
+        ("home_target", "to ''", JOVYAN, {"user_mapping": "0:1:65536"}),
+        ("supplemental_gids", "choose one", JOVYAN,
+         {"supplemental_gids": [1], "keep_groups": True}),
         ("name_template", "add {username}", JOVYAN, {"name_template": "jupyter"}),
         ("mem_limit", "None for no limit", JOVYAN, {"mem_limit": -1}),
         ("cpu_limit", "None for no limit", JOVYAN, {"cpu_limit": 0}),
+        ("gpus", "no GPU", JOVYAN, {"gpus": "a b"}),
+        ("mem_guarantee", "more than mem_limit", JOVYAN,
+         {"mem_limit": 1 << 30, "mem_guarantee": 2 << 30}),
+        ("memswap_limit", "less than mem_limit", JOVYAN, {"memswap_limit": 1 << 30}),
         ("stop_signal", "use a name", JOVYAN, {"stop_signal": "x"}),
         ("stop_timeout", "0 or more", JOVYAN, {"delete_grace_period": -1}),
         ("entrypoint", "write a list", JOVYAN, {"entrypoint": "tini --"}),
@@ -325,6 +445,25 @@ def test_the_user_of_the_administrators_choice():
     assert make(container_user="7:8", user_mapping="keep-id:uid=7,gid=9").user == "7:8"
     assert make(user_mapping="keep-id:uid=7,gid=9").user == "7:9"
     assert make(container_user="").user is None
+
+
+@pytest.mark.parametrize(
+    ("mapping", "remedy"),
+    [
+        ("0:1:101", "uids go up to the account's subordinate id 101.*has 100.*/etc/subuid"),
+        ("0:1:100;0:1:51,51:0:1", "gids.* 51, .*has 50.*/etc/subgid"),
+        ("auto-userns:size=51", "more than the account's 50"),
+    ],
+)
+def test_a_mapping_that_the_account_has_no_ids_for(mapping, remedy):
+    account = replace(
+        ACCOUNT, subuids=(IdRange(1000, 90), IdRange(9, 10)), subgids=(IdRange(9, 50),)
+    )
+    settings = ServerSettings(image="a", server=ServerName("h", "ada"), home_target="")
+    with pytest.raises(SpecError, match=remedy) as caught:
+        build(replace(settings, user_mapping=mapping), JOVYAN, account, port=1)
+    assert caught.value.option == "user_mapping"
+    build(replace(settings, user_mapping="0:1:50"), JOVYAN, account, port=1)
 
 
 def test_names_of_users_are_slugs_in_host_names():

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from podmanspawner import ports
+from podmanspawner import SpecError, ports
 
 
 @pytest.fixture
@@ -137,3 +137,12 @@ def test_many_listeners(listen):
     for number in range(2, 250):
         listen(f"127.0.1.{number}", port)
     assert len(list(ports._asked(port))) == 249
+
+
+def test_a_port_within_a_range(listen):
+    taken = listen("127.0.0.1")
+    first = min(taken, 65534)
+    assert ports.free_port(within=(first, first + 1)) != taken
+    assert ports.free_port("127.0.0.2", (taken, taken)) == taken
+    with pytest.raises(SpecError, match=f"all ports from {taken} to {taken} of 127.0.0.1.*wider"):
+        ports.free_port(within=(taken, taken))

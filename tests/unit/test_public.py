@@ -33,6 +33,7 @@ PUBLIC = [
     "PortTaken",
     "Resources",
     "RunResult",
+    "Secret",
     "ServiceError",
     "SpecError",
     "UntrustedServiceError",
@@ -139,6 +140,7 @@ def test_options_are_shown_by_the_hub():
 
 def test_settings_are_called_as_their_options():
     """What the builder is given is copied by name; a renamed option would be missed here."""
-    found_out = {"server", "hub_port", "engine", "container_port", "modify_spec"}
+    found_out = {"server", "hub_port", "hub_everywhere", "engine", "container_port"}
+    found_out |= {"modify_spec", "secret_labels"}
     fields = {field.name for field in dataclasses.fields(ServerSettings)}
     assert fields - found_out <= set(PodmanSpawner.class_traits(config=True))

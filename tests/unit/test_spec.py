@@ -11,14 +11,12 @@ import pytest
 
 from podmanspawner.checks import signal_number
 from podmanspawner.errors import SpecError
+from podmanspawner.identity import UserMapping
 from podmanspawner.mounts import FIELDS, Mount
-from podmanspawner.spec import (
-    FINGERPRINT_LABEL,
-    ContainerSpec,
-    Port,
-    Resources,
-    UserMapping,
-)
+from podmanspawner.network import Port
+from podmanspawner.resources import Resources, gpu_devices
+from podmanspawner.secrets import Secret
+from podmanspawner.spec import FINGERPRINT_LABEL, ContainerSpec
 from specs import cases
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -40,11 +38,13 @@ def test_no_golden_is_left_over():
 
 def test_every_field_has_a_golden():
     seen = {key for case in CASES.values() for key in case.spec.to_json()}
-    seen = seen - {"timezone", "read_write_tmpfs"} | {"extra"}
+    seen = seen - {"timezone", "read_write_tmpfs", "idmappings", "secret_env"} | {"extra"}
     renamed = {"environment": "env", "ports": "portmappings", "network": "netns",
                "user_mapping": "userns", "resources": "resource_limits",
                "working_dir": "work_dir", "ulimits": "r_limits", "dns": "dns_server",
-               "extra_hosts": "hostadd", "read_only": "read_only_filesystem"}  # fmt: skip
+               "extra_hosts": "hostadd", "dns_options": "dns_option",
+               "read_only": "read_only_filesystem", "masked_paths": "mask",
+               "seccomp_profile": "seccomp_profile_path", "unmasked_paths": "unmask"}  # fmt: skip
     fields = {field.name for field in dataclasses.fields(ContainerSpec)} | set(FIELDS)
     assert seen == {renamed.get(name, name) for name in fields}
 
@@ -99,7 +99,24 @@ def make(**options):
         ("host_ip", "literal", lambda: Port(1, 1, "localhost")),
         ("host_ip", "literal", lambda: Port(1, 1, "")),
         ("host_ip", "literal", lambda: Port(1, 1, "127.1")),
-        ("network", "none of", lambda: make(network="bridge")),
+        ("network", "none of", lambda: make(network="lab")),
+        ("network", "to go with 'bridge'", lambda: make(networks=["lab"])),
+        ("network", "to go with 'bridge'", lambda: make(network="bridge", networks=["a b"])),
+        ("port", "'tcp' or 'udp'", lambda: Port(1, protocol="sctp")),
+        ("port", "1 or more", lambda: Port(1, count=0)),
+        ("port", "1 to 65535", lambda: Port(65535, count=2)),
+        ("port", "1 to 65535", lambda: Port(1, 65535, count=2)),
+        ("extra_ports", "no port to publish", lambda: Port.parse("")),
+        ("extra_ports", "no port to publish", lambda: Port.parse("0")),
+        ("extra_ports", "no port to publish", lambda: Port.parse("65536")),
+        ("extra_ports", "no port to publish", lambda: Port.parse("127.0.0.1:80")),
+        ("extra_ports", "no port to publish", lambda: Port.parse("localhost:1:80")),
+        ("extra_ports", "no port to publish", lambda: Port.parse("80/sctp")),
+        ("extra_ports", "no port to publish", lambda: Port.parse("9-8")),
+        ("extra_ports", "2 ports cannot be 3", lambda: Port.parse("1-3:1-2")),
+        ("extra_ports", "no port to publish", lambda: Port.parse("::1:1:80")),
+        ("extra_ports", "no port to publish", lambda: Port.parse("1:2:3:4")),
+        ("extra_ports", "no port to publish", lambda: Port.parse("80\n")),
         ("network", "publishes no ports", lambda: make(network="host", ports=[Port(1, 1)])),
         ("network", "takes no options", lambda: make(network="host", network_options=["-T"])),
         ("mem_limit", "at least", lambda: Resources(memory=-1)),
@@ -110,6 +127,24 @@ def make(**options):
         ("cpu_limit", "at least", lambda: Resources(cpus=0.009)),
         ("cpu_limit", "at least", lambda: Resources(cpus=float("nan"))),
         ("cpu_limit", "at least", lambda: Resources(cpus=float("inf"))),
+        ("cpu_guarantee", "at least", lambda: Resources(cpu_guarantee=0)),
+        ("cpu_guarantee", "more than cpu_limit", lambda: Resources(cpus=1, cpu_guarantee=2)),
+        ("mem_guarantee", "at least", lambda: Resources(memory_guarantee=0)),
+        ("mem_guarantee", "more than mem_limit",
+         lambda: Resources(memory=1 << 30, memory_guarantee=2 << 30)),
+        ("memswap_limit", "less than mem_limit",
+         lambda: Resources(memory=1 << 30, memory_swap=1)),
+        ("memswap_limit", "less than mem_limit", lambda: Resources(memory_swap=1 << 30)),
+        ("memswap_limit", "less than mem_limit", lambda: Resources(memory_swap=-1)),
+        ("memswap_limit", "less than mem_limit",
+         lambda: Resources(memory=1 << 30, memory_swap=-2)),
+        ("gpus", "no number of GPUs", lambda: gpu_devices(-1)),
+        ("gpus", "no number of GPUs", lambda: gpu_devices(True)),
+        ("gpus", "nvidia-ctk", lambda: gpu_devices("")),
+        ("gpus", "nvidia-ctk", lambda: gpu_devices("all,none")),
+        ("gpus", "nvidia-ctk", lambda: gpu_devices(["a/b"])),
+        ("gpus", "nvidia-ctk", lambda: gpu_devices([None])),
+        ("gpus", "nvidia-ctk", lambda: gpu_devices([-1])),
         ("user_mapping", "'auto'", lambda: UserMapping.parse("")),
         ("user_mapping", "'auto'", lambda: UserMapping.parse("nomap")),
         ("user_mapping", "'auto'", lambda: UserMapping.parse("keep-id:uid=1")),
@@ -120,7 +155,29 @@ def make(**options):
         ("user_mapping", "ids from 1", lambda: UserMapping("keep-id", 2**32, 1)),
         ("user_mapping", "belong together", lambda: UserMapping("keep-id", 1000)),
         ("user_mapping", "belong together", lambda: UserMapping("root", 1, 1)),
-        ("user_mapping", "neither", lambda: UserMapping("auto")),
+        ("user_mapping", "none of", lambda: UserMapping("auto")),
+        ("user_mapping", "1 or more ids", lambda: UserMapping.parse("auto-userns:size=0")),
+        ("user_mapping", "1 or more ids", lambda: UserMapping("root", size=1)),
+        ("user_mapping", "'auto'", lambda: UserMapping.parse("auto-userns:size=-1")),
+        ("user_mapping", "'auto'", lambda: UserMapping.parse("auto-userns:uidmapping=0:0:1")),
+        ("user_mapping", "'auto'", lambda: UserMapping.parse("0:1")),
+        ("user_mapping", "'auto'", lambda: UserMapping.parse("0:1:2;")),
+        ("user_mapping", "'auto'", lambda: UserMapping.parse("+0:@1000:1")),
+        ("user_mapping", "no range", lambda: UserMapping.parse("0:1:0")),
+        ("user_mapping", "no range", lambda: UserMapping.parse("0:1:9999999999")),
+        ("user_mapping", "two ranges of the uids have the container's id 4",
+         lambda: UserMapping.parse("0:1:5,4:9:1;0:0:1")),
+        ("user_mapping", "two ranges of the gids have the host's id 0",
+         lambda: UserMapping.parse("0:1:5;0:0:1,1:0:1")),
+        ("user_mapping", "comes up without its root", lambda: UserMapping.parse("1:1:5")),
+        ("user_mapping", "belong together", lambda: UserMapping("ids", uids=[(0, 1, 5)])),
+        ("user_mapping", "belong together", lambda: UserMapping("ids")),
+        ("user_mapping", "belong together",
+         lambda: UserMapping("root", uids=[(0, 1, 5)], gids=[(0, 1, 5)])),
+        ("supplemental_gids", "no group", lambda: make(groups=["a b"])),
+        ("supplemental_gids", "no group", lambda: make(groups=["-1"])),
+        ("supplemental_gids", "no group", lambda: make(groups=["1:2"])),
+        ("supplemental_gids", "write a list", lambda: make(groups="users")),
         ("stop_signal", "use a name", lambda: make(stop_signal="SIGNOTHING")),
         ("stop_signal", "use a name", lambda: make(stop_signal="")),
         ("stop_signal", "use a name", lambda: make(stop_signal=0)),
@@ -170,6 +227,21 @@ def make(**options):
         ("cap_add", "capabilities\\(7\\)", lambda: make(cap_add=["xyzzy"])),
         ("cap_drop", "capabilities\\(7\\)", lambda: make(cap_drop=[""])),
         ("cap_drop", "write a list", lambda: make(cap_drop="ALL")),
+        ("seccomp_profile", "absolute", lambda: make(seccomp_profile="profile.json")),
+        ("seccomp_profile", "absolute", lambda: make(seccomp_profile="")),
+        ("seccomp_profile", "absolute", lambda: make(seccomp_profile="/a/../b")),
+        ("selinux_opts", "no option of a label", lambda: make(selinux_opts=["label=disable"])),
+        ("selinux_opts", "no option of a label", lambda: make(selinux_opts=["type:"])),
+        ("selinux_opts", "write a list", lambda: make(selinux_opts="disable")),
+        ("masked_paths", "absolute", lambda: make(masked_paths=["ALL"])),
+        ("masked_paths", "absolute", lambda: make(masked_paths=["proc"])),
+        ("unmasked_paths", "absolute", lambda: make(unmasked_paths=["all"])),
+        ("unmasked_paths", "write a list", lambda: make(unmasked_paths="ALL")),
+        ("secrets", "two secrets at 'a'", lambda: make(secrets=[Secret("a"), Secret("a")])),
+        ("secrets", "one owner and mode",
+         lambda: make(secrets=[Secret("a"), Secret("a", target="b", mode=0o400)])),
+        ("secrets", "in environment already",
+         lambda: make(secrets=[Secret("A", "env")], environment={"A": "1"})),
         ("tmpfs", "no option", lambda: Mount("", "/a", kind="tmpfs", options=["size=lots"])),
         ("tmpfs", "no option", lambda: Mount("", "/a", kind="tmpfs", options=["z"])),
         ("tmpfs", "no source", lambda: Mount("/a", "/a", kind="tmpfs")),
@@ -213,10 +285,78 @@ def test_signal_number(value, number):
         ("root", UserMapping("root")),
         ("keep-id", UserMapping("keep-id")),
         ("keep-id:uid=1000,gid=100", UserMapping("keep-id", 1000, 100)),
+        ("auto-userns", UserMapping("auto-userns")),
+        ("auto-userns:size=5", UserMapping("auto-userns", size=5)),
+        (
+            "0:1:10,10:0:1;0:0:9",
+            UserMapping("ids", uids=[(0, 1, 10), (10, 0, 1)], gids=[(0, 0, 9)]),
+        ),
+        ("0:1:10", UserMapping("ids", uids=[(0, 1, 10)], gids=[(0, 1, 10)])),
     ],
 )
 def test_parse_mapping(text, mapping):
     assert UserMapping.parse(text) == mapping
+
+
+@pytest.mark.parametrize(
+    ("gpus", "devices"),
+    [
+        (None, ()),
+        (0, ()),
+        ([], ()),
+        (2, ("nvidia.com/gpu=0", "nvidia.com/gpu=1")),
+        ("all", ("nvidia.com/gpu=all",)),
+        ("0:1", ("nvidia.com/gpu=0:1",)),
+        ([3, "GPU-5c1a", "amd.com/gpu=all"],
+         ("nvidia.com/gpu=3", "nvidia.com/gpu=GPU-5c1a", "amd.com/gpu=all")),
+    ],
+)  # fmt: skip
+def test_gpu_devices(gpus, devices):
+    assert gpu_devices(gpus) == devices
+
+
+@pytest.mark.parametrize(
+    ("resources", "limits"),
+    [
+        (Resources(), {}),
+        (Resources(1 << 30), {"memory": {"limit": 1 << 30, "swap": 2 << 30}}),
+        (Resources(1 << 30, memory_swap=-1), {"memory": {"limit": 1 << 30, "swap": -1}}),
+        (Resources(memory_guarantee=1 << 20), {"memory": {"reservation": 1 << 20}}),
+        (Resources(cpus=0.5, cpu_guarantee=0.25),
+         {"cpu": {"quota": 50_000, "period": 100_000, "shares": 256}}),
+        (Resources(cpu_guarantee=0.01), {"cpu": {"shares": 10}}),
+        (Resources(cpu_guarantee=1000), {"cpu": {"shares": 262144}}),
+        (Resources(pids=-1), {"pids": {"limit": -1}}),
+    ],
+)  # fmt: skip
+def test_limits(resources, limits):
+    assert resources.to_json() == limits
+
+
+@pytest.mark.parametrize(
+    ("text", "port"),
+    [
+        ("80", Port(80)),
+        (":80", Port(80)),
+        ("8080:80", Port(80, 8080)),
+        ("127.0.0.2:8080:80/tcp", Port(80, 8080, "127.0.0.2")),
+        ("0.0.0.0::80/udp", Port(80, 0, "0.0.0.0", "udp")),
+        ("[::1]:8080:80", Port(80, 8080, "::1")),
+        ("9000-9002:80-82", Port(80, 9000, count=3)),
+        ("80-82/udp", Port(80, protocol="udp", count=3)),
+    ],
+)
+def test_parse_port(text, port):
+    assert Port.parse(text) == port
+
+
+@pytest.mark.parametrize(
+    ("text", "has"),
+    [("root", True), ("keep-id", True), ("auto-userns", False), ("0:1:5", False),
+     ("0:1:5,5:0:1", True)],
+)  # fmt: skip
+def test_who_has_the_account(text, has):
+    assert UserMapping.parse(text).has_account is has
 
 
 def test_spec_keeps_its_own_values():
@@ -267,6 +407,7 @@ def test_same_fingerprint(change):
         {"ports": [Port(8889, 1)]},
         {"ports": [Port(8888, 1, "0.0.0.0")]},
         {"ports": []},
+        {"ports": [Port(8888, 1), Port(80, 2)]},
         {"labels": {"a": "2"}},
         {"environment": {"A": "1"}},
         {"image": "other"},

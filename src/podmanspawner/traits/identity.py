@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from traitlets import Bool, HasTraits, Unicode, validate
+from traitlets import Bool, HasTraits, Integer, List, Unicode, Union, validate
 
-from podmanspawner.spec import UserMapping
+from podmanspawner.identity import UserMapping
 
 from .base import as_trait_error
 
@@ -23,6 +23,12 @@ class IdentityOptions(HasTraits):
         - ``"root"``: root inside is the account outside.
         - ``"keep-id"``: the account has its own uid inside.
         - ``"keep-id:uid=1000,gid=100"``: the account is that user inside.
+        - ``"auto-userns"``, ``"auto-userns:size=65536"``: nobody is. Each container gets ids of
+          its own among the account's subordinate ones, so that one server cannot touch another's
+          files; the home cannot be mounted then, set ``home_target`` to ``""``.
+        - ``"0:1:1000,1000:0:1,1001:1001:64536"``: ranges of container:host:size, as for
+          ``podman run --uidmap``, where the host's 0 is the account and 1 its first subordinate
+          id. Ranges after a ``;`` are those of the groups; without, they are the same.
 
         .. versionadded:: 1.0
         """,
@@ -63,6 +69,19 @@ class IdentityOptions(HasTraits):
         Whether the server has the account's supplementary groups, and so may read what they may.
 
         It needs the runtime crun; a start with another one fails. Default: False.
+
+        .. versionadded:: 1.0
+        """,
+    ).tag(config=True)
+
+    supplemental_gids = List(
+        Union([Integer(), Unicode()]),
+        help="""
+        Groups of the container that the server is in besides its user's own.
+
+        Numbers, or names that the image has. They are the container's: outside, number 100 is one
+        of the account's subordinate ids. For the account's own groups see ``keep_groups``.
+        Default: none. Example: ``[100, "staff"]``.
 
         .. versionadded:: 1.0
         """,

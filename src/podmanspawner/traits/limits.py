@@ -2,13 +2,46 @@
 
 from __future__ import annotations
 
-from traitlets import Dict, HasTraits, Integer, List, Unicode
+from typing import Any
 
-from .base import ByteSize
+from traitlets import Dict, Enum, HasTraits, Integer, List, Unicode, Union, validate
+
+from podmanspawner.resources import gpu_devices
+
+from .base import ByteSize, as_trait_error
 
 
 class LimitOptions(HasTraits):
     """How much of the host a server may use."""
+
+    memswap_limit = ByteSize(
+        default_value=None,
+        allow_none=True,
+        help="""
+        How much memory and swap together a server may use; it ends when it wants more.
+
+        Bytes, or a text with K, M, G or T; at least ``mem_limit``, which it needs. -1 is no limit,
+        None (default) twice ``mem_limit``. Example: ``"4G"``; the same as ``mem_limit`` for no
+        swap at all.
+
+        .. versionadded:: 1.0
+        """,
+    ).tag(config=True)
+
+    unenforced_limits = Enum(
+        ("error", "warn"),
+        default_value="error",
+        help="""
+        What to do where the host cannot enforce a limit or a guarantee that is set.
+
+        It cannot with cgroups v1, or where the controller is not delegated to the account.
+
+        - ``"error"`` (default): no server starts, and the error tells what the host lacks.
+        - ``"warn"``: servers start without it, and the Hub's log tells.
+
+        .. versionadded:: 1.0
+        """,
+    ).tag(config=True)
 
     pids_limit = Integer(
         default_value=None,
@@ -60,3 +93,23 @@ class LimitOptions(HasTraits):
         .. versionadded:: 1.0
         """,
     ).tag(config=True)
+
+    gpus = Union(
+        [Integer(), Unicode(), List(Union([Integer(), Unicode()]))],
+        default_value=None,
+        allow_none=True,
+        help="""
+        GPUs that the server gets, by NVIDIA's names of the Container Device Interface.
+
+        ``"all"``; a number, which gives the first so many; or a list of indices, UUIDs or CDI
+        names. Nobody divides them: every server gets the same. ``nvidia-ctk cdi generate`` has to
+        have been run on the host. Default: none. Example: ``[0, "amd.com/gpu=1"]``.
+
+        .. versionadded:: 1.0
+        """,
+    ).tag(config=True)
+
+    @validate("gpus")
+    def _check_gpus(self, proposal: dict[str, Any]) -> Any:
+        as_trait_error(gpu_devices, proposal["value"])
+        return proposal["value"]

@@ -17,6 +17,8 @@ class ServerOptions(HasTraits):
 
     hub: Any
     """The Hub, as the spawner knows it."""
+    token_as_secret: Any
+    """Of :class:`.hardening.HardeningOptions`."""
 
     entrypoint = List(
         Unicode(),
@@ -78,7 +80,8 @@ class ServerOptions(HasTraits):
 
     @default("will_resume")
     def _default_will_resume(self) -> bool:
-        return not self.remove
+        # a token that is a secret is a new one at each start: the Hub shall forget the last
+        return not self.remove and not self.token_as_secret
 
     prefix = Unicode(
         DEFAULT_PREFIX,
