@@ -22,9 +22,12 @@ from .errors import (
     ServiceError,
     SpecError,
     UntrustedServiceError,
+    VolumeNotFound,
 )
+from .health import HealthCheck
 from .mounts import Mount
 from .spec import ContainerSpec, Port, Resources, UserMapping
+from .volumes import Volume
 
 if TYPE_CHECKING:
     from .spawner import PodmanSpawner
@@ -40,6 +43,7 @@ __all__ = [
     "ContainerState",
     "Event",
     "ExecResult",
+    "HealthCheck",
     "Image",
     "ImageNotFound",
     "Mount",
@@ -56,6 +60,8 @@ __all__ = [
     "UntrustedServiceError",
     "UserMapping",
     "UserPodman",
+    "Volume",
+    "VolumeNotFound",
     "__version__",
 ]
 

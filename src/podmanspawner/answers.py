@@ -47,6 +47,8 @@ class ContainerState:
     oom_killed: bool
     error: str
     """Why the runtime could not start it."""
+    health: str = ""
+    """What the last health check printed."""
 
     @classmethod
     def parse(cls, value: object, where: str) -> ContainerState:
@@ -60,6 +62,7 @@ class ContainerState:
             started_at=timestamp(raw.get("StartedAt", _NEVER), where),
             oom_killed=raw.get("OOMKilled") is True,
             error=plain(string(raw.get("Error") or "", where)),
+            health=_last_output(raw.get("Health") or raw.get("Healthcheck") or {}, where),
         )
 
 
@@ -340,6 +343,12 @@ def lines(stream: Any) -> Iterator[bytes]:
             raise _unexpected("read a stream", "a line without end")
     if rest.strip():
         yield rest
+
+
+def _last_output(health: object, where: str) -> str:
+    checks = array(obj(health, where).get("Log"), where)
+    last = obj(checks[-1], where) if checks else {}
+    return plain(string(last.get("Output") or "", where))
 
 
 def _unexpected(where: str, what: str) -> UntrustedServiceError:

@@ -7,14 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from . import extra, files, names
+from . import certs, extra, files, names
 from .errors import SpecError
+from .health import HealthCheck
 from .spec import FINGERPRINT_LABEL, ContainerSpec, Network, Port, Resources, UserMapping
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from .account import Account
+    from .mounts import Mount
     from .settings import Engine, ImageFacts, NetworkChoice, ServerSettings
 
 IMAGE_LABEL = "podmanspawner.image"
@@ -59,7 +61,8 @@ def build(
         user=settings.container_user or user,
         umask=settings.umask or None,
         annotations=_annotations(settings),
-        mounts=files.mounts(settings, account, fields),
+        mounts=files.mounts(settings, fields),
+        healthcheck=HealthCheck.parse(settings.healthcheck),
         devices=settings.devices,
         ports=(Port(settings.container_port, port, settings.host_ip),) if private else (),
         network=network,
@@ -86,18 +89,54 @@ def build(
     return replace(spec, labels={**spec.labels, FINGERPRINT_LABEL: spec.fingerprint()})
 
 
-def hub_url_inside(url: str, network: NetworkChoice, engine: Engine) -> str:
+def mounts(settings: ServerSettings, image: ImageFacts, account: Account) -> tuple[Mount, ...]:
+    """Return what the container gets to see."""
+    return files.mounts(settings, _fields(settings, image, account))
+
+
+def volumes(
+    settings: ServerSettings, image: ImageFacts, account: Account
+) -> dict[str, dict[str, str]]:
+    """Return the named volumes that are the user's or the server's alone, and their labels."""
+    return files.owned_volumes(settings, _fields(settings, image, account))
+
+
+def hub_url_inside(
+    url: str, network: NetworkChoice, engine: Engine, host: str = SLIRP_HOST
+) -> str:
     """Return the URL by which a container reaches the Hub's API.
 
     Only the host's loopback has another address inside, and only behind slirp4netns: pasta
-    forwards the Hub's port to the container's own loopback.
+    forwards the Hub's port to the container's own loopback. ``host`` is a name for it.
     """
     parts = urlsplit(url)
     loopback = parts.hostname in ("127.0.0.1", "localhost")
     if network != "private" or engine.private_network != "slirp4netns" or not loopback:
         return url
-    netloc = SLIRP_HOST if parts.port is None else f"{SLIRP_HOST}:{parts.port}"
+    netloc = host if parts.port is None else f"{host}:{parts.port}"
     return parts._replace(netloc=netloc).geturl()
+
+
+def hub_host_inside(hub_names: Sequence[str]) -> str:
+    """Return a name of the Hub's certificate for ``SLIRP_HOST``, or that itself.
+
+    The last one: those that the administrator gave come after the host's own.
+
+    Raises:
+        SpecError: there is no such name.
+    """
+    if f"IP:{SLIRP_HOST}" in hub_names:
+        return SLIRP_HOST
+    known = [name.removeprefix("DNS:") for name in hub_names if name.startswith("DNS:")]
+    for name in reversed(known):
+        if name != "localhost" and "*" not in name:
+            return name
+    raise SpecError(
+        "internal_ssl",
+        "behind slirp4netns the container reaches the Hub by a name that the Hub's certificate "
+        'must have; set c.JupyterHub.trusted_alt_names = ["DNS:hub.internal"], and start the Hub '
+        "once with c.JupyterHub.recreate_internal_certs = True; or install pasta (Podman 4.4)",
+    )
 
 
 def map_user(choice: str, image: ImageFacts, account: Account) -> tuple[UserMapping, str | None]:
@@ -237,6 +276,8 @@ def _command(settings: ServerSettings, image: ImageFacts) -> tuple[str, ...] | N
 def _environment(settings: ServerSettings, port: int) -> dict[str, str]:
     """Return the Hub's environment, with the address at which the server is to listen."""
     environment = {k: str(v) for k, v in settings.environment.items() if v is not None}
+    if settings.certificates:
+        environment |= certs.ENVIRONMENT
     parts = urlsplit(environment.get(SERVICE_URL, ""))
     if parts.scheme in ("http", "https"):
         address = ("0.0.0.0", settings.container_port)  # noqa: S104, inside the container

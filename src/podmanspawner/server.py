@@ -9,9 +9,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from . import ports
+from . import certs, ports, sources
 from .answers import quoted
-from .builder import build, hub_url_inside
+from .builder import SLIRP_HOST, build, hub_host_inside, hub_url_inside
 from .errors import ContainerNotFound, PodmanError, PortTaken, SpecError, UntrustedServiceError
 from .names import ServerName
 from .settings import Engine, ImageFacts, ServerSettings
@@ -127,6 +127,7 @@ def launch(
     )
     facts = image_facts(podman, image, settings.container_user)
     settings = for_engine(settings, podman)
+    sources.prepare(podman, settings, facts)
     name = settings.server.container(settings.prefix, settings.name_template)
     old = find(podman, settings.server, name)
     if old and keep and (resumed := _resume(podman, settings, facts, old, report)):
@@ -167,6 +168,7 @@ def _resume(
         )
         return None
     report(70, "Starting the container that was kept")
+    _deliver(podman, settings, old.id)
     try:
         podman.start(old.id)
     except PortTaken:
@@ -188,6 +190,7 @@ def _create_and_start(
         made = podman.create(_spec(settings, facts, podman.account, port))
         if settings.keep_groups:
             _demand_crun(podman, made)
+        _deliver(podman, settings, made)
         report(70, "Starting the container")
         try:
             podman.start(made)
@@ -198,6 +201,12 @@ def _create_and_start(
         else:
             return Started(made, port, resumed=False)
     raise AssertionError  # the last attempt returns or raises
+
+
+def _deliver(podman: UserPodman, settings: ServerSettings, container: str) -> None:
+    """Put the certificates into a container that is about to start; they are new each time."""
+    if settings.certificates:
+        podman.put_archive(container, certs.PARENT, settings.certificates.archive())
 
 
 def _demand_crun(podman: UserPodman, container: str) -> None:
@@ -221,11 +230,16 @@ def _spec(
 def for_engine(settings: ServerSettings, podman: UserPodman) -> ServerSettings:
     """Return the settings with what the engine decides: its network, and the Hub's address."""
     engine = Engine(podman.engine_version, pasta=shutil.which("pasta") is not None)
-    environment = dict(settings.environment)
-    for key in _HUB_URLS:
-        if environment.get(key):
-            environment[key] = hub_url_inside(environment[key], settings.network, engine)
-    return replace(settings, engine=engine, environment=environment)
+    urls = {key: settings.environment[key] for key in _HUB_URLS if settings.environment.get(key)}
+    inside = {key: hub_url_inside(url, settings.network, engine) for key, url in urls.items()}
+    hosts = dict(settings.extra_hosts)
+    if settings.certificates and inside != urls:
+        host = hub_host_inside(settings.certificates.hub_names)
+        inside = {key: hub_url_inside(urls[key], settings.network, engine, host) for key in urls}
+        if host != SLIRP_HOST:
+            hosts[host] = SLIRP_HOST
+    environment = {**settings.environment, **inside}
+    return replace(settings, engine=engine, environment=environment, extra_hosts=hosts)
 
 
 _ids: dict[tuple[int, str, str], tuple[int, int]] = {}
@@ -271,6 +285,19 @@ def last_words(podman: UserPodman, container: str) -> str:
             return lines
         time.sleep(_LOG_SECONDS)
     return ""
+
+
+def complaint(podman: UserPodman, started: Started, host: str) -> str | None:
+    """Run the health check; return what it printed if all is not well, else None.
+
+    Raises:
+        PodmanSpawnerError: as :func:`listening`, which is asked first.
+        SpecError: there is no health check.
+    """
+    listening(podman, started.id, host, started.port)
+    if podman.healthy(started.id):
+        return None
+    return podman.inspect(started.id).state.health
 
 
 def listening(podman: UserPodman, container: str, host: str, port: int) -> Container | None:
