@@ -11,7 +11,6 @@ import logging
 import os
 import pwd
 import shlex
-import ssl
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -29,11 +28,13 @@ from .activation import service_for
 from .answers import plain, quoted
 from .client import UserPodman
 from .errors import AccountError, ContainerNotFound, PodmanError, PodmanSpawnerError, SpecError
+from .readiness import speaks_http
 from .settings import ServerSettings
 from .threads import in_thread
 from .traits import PodmanOptions
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Callable
     from typing import TypeVar
 
@@ -47,7 +48,6 @@ _LOOPBACK = ("127.0.0.1", "localhost")
 _TRY_SECONDS = 0.1
 _TRIES_A_LOOK = 5
 _HEALTH_SECONDS = 1.0
-_ANSWER_SECONDS = 1.0
 _POLL_TRIES = 3
 _UNKNOWN_EXIT = 1
 _NO_OPTIONS = ("engine", "container_port", "certificates")
@@ -359,7 +359,7 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         """
         context = self._ssl_context()
         for attempt in itertools.count():
-            answered = await _speaks_http(
+            answered = await speaks_http(
                 self._reach_ip, started.port, self.server.base_url, context
             )
             asked = answered or attempt % _TRIES_A_LOOK == 0
@@ -541,40 +541,6 @@ def _loopback_port(url: str) -> int | None:
 
 def _url_host(address: str) -> str:
     return f"[{address}]" if ":" in address else address
-
-
-async def _speaks_http(
-    host: str, port: int, base_url: str, context: ssl.SSLContext | None
-) -> bool:
-    """Whether anything at all answers in HTTP; no more than five bytes of it are read.
-
-    Raises:
-        SpecError: its certificate is not one that the Hub accepts.
-    """
-    try:
-        start = await asyncio.wait_for(
-            _first_bytes(host, port, base_url, context), _ANSWER_SECONDS
-        )
-    except ssl.SSLCertVerificationError as error:
-        raise SpecError(
-            "ssl_alt_names",
-            f"the server's certificate is not accepted at {host}: {error.verify_message} If "
-            f"ssl_alt_names is set, add 'IP:{host}' to it",
-        ) from error
-    except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError):
-        return False
-    return start == b"HTTP/"
-
-
-async def _first_bytes(
-    host: str, port: int, base_url: str, context: ssl.SSLContext | None
-) -> bytes:
-    reader, writer = await asyncio.open_connection(host, port, ssl=context)
-    try:
-        writer.write(f"GET {base_url}api HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
-        return await reader.readexactly(5)
-    finally:
-        writer.close()
 
 
 def _for_the_page(error: PodmanSpawnerError) -> web.HTTPError:

@@ -43,6 +43,7 @@ ORDER = [
     "sources",
     "server",
     "threads",
+    "readiness",
     "traits",
     "spawner",
     "__init__",
@@ -57,7 +58,7 @@ ONLY = {
     "tornado": {"spawner"},
     "traitlets": {"traits", "spawner"},
     "subprocess": {"privileges", "direct"},
-    "asyncio": {"spawner", "threads", "watch"},
+    "asyncio": {"readiness", "spawner", "threads", "watch"},
 }
 
 
