@@ -108,7 +108,17 @@ def real_account(*, subordinate_ids: bool = True):
     finally:
         _end_processes(uid, _subordinate_uids(name))
         shutil.rmtree(f"/run/user/{uid}", ignore_errors=True)
-        subprocess.run(["userdel", "-rf", name], check=True, capture_output=True)
+        _delete(name)
+
+
+def _delete(name: str) -> None:
+    """Delete an account; another test may hold the lock of the accounts' files meanwhile."""
+    for attempt in range(20):
+        done = subprocess.run(["userdel", "-rf", name], check=False, capture_output=True)
+        if done.returncode == 0:
+            return
+        time.sleep(0.1 * attempt)
+    raise AssertionError(f"{name} could not be deleted: {done.stderr.decode()}")
 
 
 def _end_processes(uid: int, subuids: range) -> None:

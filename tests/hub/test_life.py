@@ -7,6 +7,7 @@ import re
 import stat
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from tornado import web
@@ -169,9 +170,10 @@ async def test_the_time_to_stop_by_both_names(user, options, seconds):
 async def test_a_renamed_server_is_polled_and_stopped(user):
     """By its id: its name and labels are those of before."""
     spawner = lone_spawner(user.name, name="old")
-    await spawner.start()
+    url = await spawner.start()
     renamed = lone_spawner(user.name, name="new")
     renamed.load_state(spawner.get_state())
+    renamed.server.port = urlsplit(url).port
     assert await renamed.poll() is None
     await renamed.stop()
     assert await renamed.poll() == 0
