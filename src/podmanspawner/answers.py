@@ -310,6 +310,11 @@ def refused_option(message: str) -> tuple[str, str] | None:
             "the account may not raise a limit that far; 'ulimit -H -a' shows, as the account, "
             "what it may, and limits.conf(5) how to change it"
         )
+    if "to add healthchecks" in message:
+        return "healthcheck", (
+            "the account has no systemd of its own to start checks; run 'loginctl enable-linger' "
+            "for it, or set interval to 0, or healthcheck to {'cmd': 'none'} if it is the image's"
+        )
     if found := re.search(r"unresolvable CDI devices? ([^\s:]+)", message):
         return "devices", f"no CDI specification in /etc/cdi or /run/cdi has {found.group(1)}"
     if found := re.search(r'mounting overlay failed "([^"]*)"', message):

@@ -291,12 +291,11 @@ class UserPodman(RestClient):
 
         Args:
             container: name or id.
-            path: folder inside, which must exist.
+            path: folder inside, made if there is none.
             archive: the tar, best without padding after its end.
 
         Raises:
             ContainerNotFound: there is none of that name or id.
-            PodmanError: the folder does not exist, or the tar is none.
         """
         self.request(
             f"write files to {container}",

@@ -29,7 +29,7 @@ class HealthCheck:
     """
 
     cmd: str | Sequence[str]
-    """A text for the container's shell, or a list of words for no shell."""
+    """A text for the container's shell, or a list of words for no shell; ``"none"`` for none."""
     interval: float = 0
     """Between two checks that the account's systemd starts; 0 for none but those asked for."""
     timeout: float = 30
@@ -74,6 +74,8 @@ class HealthCheck:
     def to_json(self) -> dict[str, Any]:
         """Return the fields of the engine's request."""
         test = ["CMD-SHELL", self.cmd] if isinstance(self.cmd, str) else ["CMD", *self.cmd]
+        if self.cmd == "none":
+            return {"healthconfig": {"Test": ["NONE"]}}
         return {
             "healthconfig": {
                 "Test": test,

@@ -50,8 +50,8 @@ class Volumes:
 
     def exists(self, name: str) -> bool:
         """Whether there is a volume of that name."""
-        path = f"volumes/{_segment(name)}/exists"
         try:
+            path = f"volumes/{_segment(name)}/exists"
             self._engine.request(f"find volume {name}", "GET", path, missing=VolumeNotFound)
         except VolumeNotFound:
             return False

@@ -40,12 +40,12 @@ def told(caplog):
 @pytest.fixture(autouse=True)
 def nothing_left_over(user):
     yield
-    left, volumes = user.containers(), user.podman("volume", "ls", "-q").split()
+    left, new = user.containers(), volumes(user)
     if left:
         user.podman("rm", "-f", "-t", "0", *left)
-    if volumes:
-        user.podman("volume", "rm", *volumes)
-    assert (left, volumes) == ([], [])
+    if new:
+        user.podman("volume", "rm", *new)
+    assert (left, new) == ([], set())
 
 
 def inside(user, spawner, *command):
@@ -53,7 +53,9 @@ def inside(user, spawner, *command):
 
 
 def volumes(user):
-    return set(user.podman("volume", "ls", "-q").split())
+    """Return the names of the volumes that tests here make."""
+    names = user.podman("volume", "ls", "-q").split()
+    return {name for name in names if name.startswith(("of-", "18081-", "18082-"))}
 
 
 # post_start_cmd

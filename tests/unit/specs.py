@@ -142,6 +142,7 @@ def _plain(image: str, data: str) -> dict[str, Case]:
                 ("Config", "Healthcheck", "Retries"): 3,
             },
         ),
+        "healthcheck-none": Case(spec(healthcheck=HealthCheck(cmd="none"))),
         "healthcheck-words": Case(
             spec(healthcheck=HealthCheck(cmd=["test", "a b"], timeout=5, retries=9)),
             {
