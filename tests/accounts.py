@@ -92,8 +92,8 @@ def real_account(*, subordinate_ids: bool = True):
     if os.geteuid() != 0:
         pytest.fail("these tests make Unix accounts: run them as root")
     name = f"pst{secrets.token_hex(4)}"
-    subprocess.run(["useradd", "-m", "-s", "/bin/bash", name], check=True)
-    subprocess.run(["chpasswd"], input=f"{name}:{PASSWORD}", text=True, check=True)
+    _change_accounts("useradd", "-m", "-s", "/bin/bash", name)
+    _change_accounts("chpasswd", input=f"{name}:{PASSWORD}")
     uid = int(subprocess.check_output(["id", "-u", name]))
     if not subordinate_ids:
         for file in ("/etc/subuid", "/etc/subgid"):
@@ -108,17 +108,17 @@ def real_account(*, subordinate_ids: bool = True):
     finally:
         _end_processes(uid, _subordinate_uids(name))
         shutil.rmtree(f"/run/user/{uid}", ignore_errors=True)
-        _delete(name)
+        _change_accounts("userdel", "-rf", name)
 
 
-def _delete(name: str) -> None:
-    """Delete an account; another test may hold the lock of the accounts' files meanwhile."""
+def _change_accounts(*command: str, **options) -> None:
+    """Run a command that locks the accounts' files; another test may hold the lock meanwhile."""
     for attempt in range(20):
-        done = subprocess.run(["userdel", "-rf", name], check=False, capture_output=True)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, **options)
         if done.returncode == 0:
             return
         time.sleep(0.1 * attempt)
-    raise AssertionError(f"{name} could not be deleted: {done.stderr.decode()}")
+    raise AssertionError(f"{command} failed: {done.stderr}")
 
 
 def _end_processes(uid: int, subuids: range) -> None:
