@@ -217,7 +217,8 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             new_name: its name from now on.
         """
         self.log.info("Server %r of %s becomes %r", old_name, self.user.name, new_name)
-        await self._with_podman(self._remove_kept)
+        with contextlib.suppress(AccountError):  # nor is there anything of it
+            await self._with_podman(self._remove_kept)
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """Yield the stages of the start as they come; the Hub may ask before the start begins."""

@@ -357,7 +357,8 @@ async def test_a_container_that_a_dead_hub_left_goes_too(user):
     assert user.containers() == []
 
 
-async def test_a_user_without_an_account_can_be_deleted(told):
+async def test_a_user_without_an_account_can_be_renamed_and_deleted(told):
+    await lone_spawner("no-such-account", name="a").rename("a", "b")
     await lone_spawner("no-such-account").delete_forever()
     assert "Nothing to delete" in told.text
 
