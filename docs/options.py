@@ -45,6 +45,7 @@ DOCKER = {
     "host_ip": "host_ip",
     "network": "network_name",
     "extra_spec": "extra_create_kwargs, extra_host_config",
+    "post_start_cmd": "post_start_cmd",
 }
 KUBE = {
     "image": "image",
@@ -57,6 +58,8 @@ KUBE = {
     "extra_labels": "extra_labels",
     "extra_annotations": "extra_annotations",
     "delete_grace_period": "delete_grace_period",
+    "delete_volumes": "delete_pvc",
+    "post_start_cmd": "lifecycle_hooks",
     "extra_spec": "extra_pod_config, extra_container_config",
     "modify_spec_hook": "modify_pod_hook",
     "no_new_privileges": "allow_privilege_escalation",

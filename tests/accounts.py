@@ -111,7 +111,8 @@ def real_account(*, subordinate_ids: bool = True):
     else:
         runtime = Path(f"/run/user/{uid}")
         runtime.mkdir(mode=0o700, parents=True)
-        os.chown(runtime, uid, uid)
+        # with another group than the account's, Podman opens the folder to everybody
+        os.chown(runtime, uid, int(subprocess.check_output(["id", "-g", name])))
     try:
         yield RealAccount(name)
     finally:

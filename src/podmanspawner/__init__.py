@@ -22,13 +22,16 @@ from .errors import (
     ServiceError,
     SpecError,
     UntrustedServiceError,
+    VolumeNotFound,
 )
+from .health import HealthCheck
 from .identity import UserMapping
 from .mounts import Mount
 from .network import Port
 from .resources import Resources
 from .secrets import Secret
 from .spec import ContainerSpec
+from .volumes import Volume
 
 if TYPE_CHECKING:
     from .spawner import PodmanSpawner
@@ -44,6 +47,7 @@ __all__ = [
     "ContainerState",
     "Event",
     "ExecResult",
+    "HealthCheck",
     "Image",
     "ImageNotFound",
     "Mount",
@@ -61,6 +65,8 @@ __all__ = [
     "UntrustedServiceError",
     "UserMapping",
     "UserPodman",
+    "Volume",
+    "VolumeNotFound",
     "__version__",
 ]
 

@@ -47,6 +47,8 @@ class ContainerState:
     oom_killed: bool
     error: str
     """Why the runtime could not start it."""
+    health: str = ""
+    """What the last health check printed."""
 
     @classmethod
     def parse(cls, value: object, where: str) -> ContainerState:
@@ -60,6 +62,7 @@ class ContainerState:
             started_at=timestamp(raw.get("StartedAt", _NEVER), where),
             oom_killed=raw.get("OOMKilled") is True,
             error=plain(string(raw.get("Error") or "", where)),
+            health=_last_output(raw.get("Health") or raw.get("Healthcheck") or {}, where),
         )
 
 
@@ -307,6 +310,11 @@ def refused_option(message: str) -> tuple[str, str] | None:
             "the account may not raise a limit that far; 'ulimit -H -a' shows, as the account, "
             "what it may, and limits.conf(5) how to change it"
         )
+    if "to add healthchecks" in message:
+        return "healthcheck", (
+            "the account has no systemd of its own to start checks; run 'loginctl enable-linger' "
+            "for it, or set interval to 0, or healthcheck to {'cmd': 'none'} if it is the image's"
+        )
     if found := re.search(r"unresolvable CDI devices? ([^\s:]+)", message):
         return "devices", f"no CDI specification in /etc/cdi or /run/cdi has {found.group(1)}"
     if found := re.search(r'mounting overlay failed "([^"]*)"', message):
@@ -354,6 +362,12 @@ def lines(stream: Any) -> Iterator[bytes]:
             raise _unexpected("read a stream", "a line without end")
     if rest.strip():
         yield rest
+
+
+def _last_output(health: object, where: str) -> str:
+    checks = array(obj(health, where).get("Log"), where)
+    last = obj(checks[-1], where) if checks else {}
+    return plain(string(last.get("Output") or "", where))
 
 
 def _unexpected(where: str, what: str) -> UntrustedServiceError:

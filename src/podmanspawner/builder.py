@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from . import checks, extra, files, names, reach, vault
+from . import certs, checks, extra, files, names, reach, vault
 from .errors import SpecError
+from .health import HealthCheck
 from .identity import UserMapping
 from .resources import Resources, gpu_devices
 from .spec import FINGERPRINT_LABEL, ContainerSpec
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .account import Account
+    from .mounts import Mount
     from .settings import ImageFacts, ServerSettings
 
 IMAGE_LABEL = "podmanspawner.image"
@@ -60,7 +62,8 @@ def build(
         groups=_groups(settings),
         umask=settings.umask or None,
         annotations=_annotations(settings),
-        mounts=files.mounts(settings, account, fields),
+        mounts=files.mounts(settings, fields),
+        healthcheck=HealthCheck.parse(settings.healthcheck),
         devices=(*settings.devices, *gpu_devices(settings.gpus)),
         ports=reach.ports(settings, port),
         network=network,
@@ -93,6 +96,18 @@ def build(
         changes = extra.changes(spec.to_json(), settings.modify_spec)
         spec = replace(spec, extra={**spec.extra, **changes})
     return replace(spec, labels={**spec.labels, FINGERPRINT_LABEL: spec.fingerprint()})
+
+
+def mounts(settings: ServerSettings, image: ImageFacts, account: Account) -> tuple[Mount, ...]:
+    """Return what the container gets to see."""
+    return files.mounts(settings, _fields(settings, image, account))
+
+
+def volumes(
+    settings: ServerSettings, image: ImageFacts, account: Account
+) -> dict[str, dict[str, str]]:
+    """Return the named volumes that are the user's or the server's alone, and their labels."""
+    return files.owned_volumes(settings, _fields(settings, image, account))
 
 
 def map_user(choice: str, image: ImageFacts, account: Account) -> tuple[UserMapping, str | None]:
@@ -254,6 +269,8 @@ def _entrypoint(settings: ServerSettings, image: ImageFacts) -> tuple[str, ...] 
 def _environment(settings: ServerSettings, port: int) -> dict[str, str]:
     """Return the Hub's environment, with the address at which the server is to listen."""
     environment = {k: str(v) for k, v in vault.environment(settings).items() if v is not None}
+    if settings.certificates:
+        environment |= certs.ENVIRONMENT
     parts = urlsplit(environment.get(SERVICE_URL, ""))
     if parts.scheme in ("http", "https"):
         address = ("0.0.0.0", settings.container_port)  # noqa: S104, inside the container

@@ -26,6 +26,7 @@ from .images import Images
 from .rest import STREAM_BYTES, RestClient
 from .secrets import Secrets
 from .transport import KIB, MIB
+from .volumes import Volumes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -64,6 +65,8 @@ class UserPodman(RestClient):
         """Images of the account."""
         self.secrets = Secrets(self)
         """Secrets of the account."""
+        self.volumes = Volumes(self)
+        """Named volumes of the account."""
 
     @classmethod
     def for_user(
@@ -265,6 +268,56 @@ class UserPodman(RestClient):
         except ContainerNotFound:  # what is not found is the network
             return None
         return answers.obj(found, operation).get("internal") is True
+
+    def healthy(self, container: str, *, seconds: float = 30.0) -> bool:
+        """Run a container's health check and return whether all is well.
+
+        Args:
+            container: name or id; it must run.
+            seconds: limit for the check; one that takes longer has failed.
+
+        Raises:
+            ContainerNotFound: there is none of that name or id.
+            SpecError: it has no health check.
+            PodmanError: it does not run.
+        """
+        operation = f"check the health of {container}"
+        path = f"containers/{_segment(container)}/healthcheck"
+        try:
+            found = self.request_json(operation, "GET", path, seconds=seconds)
+        except UntrustedServiceError as error:
+            if error.reason == "deadline":
+                return False
+            raise
+        except PodmanError as error:
+            if "no defined healthcheck" in error.message:
+                raise SpecError(
+                    "healthy_timeout",
+                    "the image has no health check; set healthcheck, or healthy_timeout to 0",
+                ) from error
+            raise
+        return answers.obj(found, operation).get("Status") == "healthy"
+
+    def put_archive(self, container: str, path: str, archive: bytes) -> None:
+        """Unpack a tar in a folder of a container, which need not run.
+
+        Everything in it gets the container's own user and group as owner; modes stay.
+
+        Args:
+            container: name or id.
+            path: folder inside, made if there is none.
+            archive: the tar, best without padding after its end.
+
+        Raises:
+            ContainerNotFound: there is none of that name or id.
+        """
+        self.request(
+            f"write files to {container}",
+            "PUT",
+            f"containers/{_segment(container)}/archive",
+            params={"path": path, "copyUIDGID": True},
+            data=archive,
+        )
 
     def logs(self, container: str, *, tail: int | None = None) -> str:
         """Return what a container printed, at most its last 64 KiB or ``tail`` lines.

@@ -10,6 +10,7 @@
     └── PodmanError              the engine refused an operation
         ├── ContainerNotFound
         ├── ImageNotFound
+        ├── VolumeNotFound
         └── PortTaken
 """
 
@@ -81,6 +82,10 @@ class ContainerNotFound(PodmanError):  # noqa: N818, named as the field names it
 
 class ImageNotFound(PodmanError):  # noqa: N818
     """No image of that reference here, and none could be had."""
+
+
+class VolumeNotFound(PodmanError):  # noqa: N818
+    """No volume of that name."""
 
 
 class PortTaken(PodmanError):  # noqa: N818

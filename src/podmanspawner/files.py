@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from . import checks, names
 from .errors import SpecError
 from .mounts import Mount, shortest
+from .names import SERVERNAME_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .account import Account
     from .settings import ServerSettings
 
 SCRATCH = {"/tmp": ("mode=1777",), "/var/tmp": ("mode=1777",), "/run": ()}  # noqa: S108, inside
@@ -37,16 +37,14 @@ _OTHER_KEYS = {
 _RELABEL = {"shared": "z", "private": "Z"}
 
 
-def mounts(
-    settings: ServerSettings, account: Account, fields: Mapping[str, str]
-) -> tuple[Mount, ...]:
+def mounts(settings: ServerSettings, fields: Mapping[str, str]) -> tuple[Mount, ...]:
     """Return what the container gets to see, in the order of the options.
 
     Raises:
         SpecError: a value makes no mount.
     """
     configured = [
-        *_home(settings, account, fields),
+        *_home(settings, fields),
         *_volumes("volumes", settings.volumes, fields),
         *_volumes("read_only_volumes", settings.read_only_volumes, fields),
         *(_tmpfs(target, value, fields) for target, value in settings.tmpfs.items()),
@@ -57,9 +55,41 @@ def mounts(
     return tuple(configured)
 
 
+def owned_volumes(
+    settings: ServerSettings, fields: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """Return the named volumes that are the user's, or the server's alone, and their labels.
+
+    Whose a volume is, its template says: the name of a server's has the user's and the server's
+    names, that of a user's the user's. All others may be somebody else's too.
+    """
+    labels = settings.server.labels()
+    of_the_server = {SERVERNAME_LABEL: labels.pop(SERVERNAME_LABEL)}
+    owned = {}
+    for option, template in _volume_templates(settings):
+        if "{username}" in template:
+            own = {**labels, **of_the_server} if "{servername}" in template else dict(labels)
+            owned[names.expand(template, fields, option=option)] = own
+    return owned
+
+
+def _volume_templates(settings: ServerSettings) -> Iterator[tuple[str, str]]:
+    for option, volumes in (
+        ("volumes", settings.volumes),
+        ("read_only_volumes", settings.read_only_volumes),
+    ):
+        yield from (
+            (option, source) for source in volumes if not source.startswith(("/", "{home}"))
+        )
+    for entry in settings.mounts:
+        source = entry.get("source", entry.get("src"))
+        if entry.get("type", "volume") == "volume" and isinstance(source, str):
+            yield "mounts", source
+
+
 def templates(settings: ServerSettings) -> Iterator[str]:
     """Yield every text in which a template's field may stand."""
-    yield settings.home_target
+    yield f"{settings.home_source} {settings.home_target}"
     for volumes in (settings.volumes, settings.read_only_volumes):
         for source, target in volumes.items():
             yield f"{source} {target}"
@@ -68,12 +98,16 @@ def templates(settings: ServerSettings) -> Iterator[str]:
         yield " ".join(str(text) for text in entry.values())
 
 
-def _home(
-    settings: ServerSettings, account: Account, fields: Mapping[str, str]
-) -> Iterator[Mount]:
+def _home(settings: ServerSettings, fields: Mapping[str, str]) -> Iterator[Mount]:
     target = names.expand(settings.home_target, fields, option="home_target")
     if target:
-        yield Mount(account.home, shortest(target), named_by="home_target")
+        checks.path("home_target", target)
+        source = names.expand(settings.home_source, fields, option="home_source")
+        if not source.startswith("/"):
+            raise SpecError(
+                "home_source", f"{source!r} must be an absolute path; use volumes for a volume"
+            )
+        yield Mount(source, shortest(target), named_by="home_source")
 
 
 def _volumes(

@@ -28,7 +28,7 @@ _FIELD = {
 FIELDS = tuple(dict.fromkeys(_FIELD.values()))
 """Fields of the engine's request in which mounts stand."""
 
-_VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _PROPAGATION = r"r?(shared|slave|private|unbindable)"
 _FLAGS = r"(no)?(exec|dev|suid)"
 _OPTIONS = {
@@ -96,7 +96,7 @@ class Mount:
             checks.path(self.option, self.source)
         elif self.kind == "image":
             checks.image(self.source, option=self.option)
-        elif self.kind == "volume" and not _VOLUME_NAME.fullmatch(self.source):
+        elif self.kind == "volume" and not VOLUME_NAME.fullmatch(self.source):
             raise SpecError(
                 self.option,
                 f"{self.source!r} is neither an absolute path nor the name of a volume; names "

@@ -60,8 +60,12 @@ def environment(account: Account, extra: Mapping[str, str] | None = None) -> dic
         "LANG": "C.UTF-8",
         "XDG_RUNTIME_DIR": str(account.runtime_dir),
     }
-    if _has_bus(account):
+    if _has(account, "bus"):
         base["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={account.runtime_dir}/bus"
+    if not _has(account, "systemd"):
+        # else no container of an image with a health check starts on a host with systemd
+        # ref: Podman's libpod/healthcheck_linux.go
+        base["DISABLE_HC_SYSTEMD"] = "true"
     return {**base, **(extra or {})}
 
 
@@ -192,14 +196,14 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _has_bus(account: Account) -> bool:
-    """Whether the account has a D-Bus session; its absence only picks cgroupfs."""
+def _has(account: Account, name: str) -> bool:
+    """Whether the account's session has this: ``bus``, without which Podman picks cgroupfs."""
     try:
         folder = account.open_runtime_dir()
     except (OSError, AccountError):
         return False
     try:
-        os.stat("bus", dir_fd=folder, follow_symlinks=False)
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
     except OSError:
         return False
     else:

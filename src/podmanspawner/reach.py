@@ -9,6 +9,8 @@ from .errors import SpecError
 from .network import NetworkChoice, Port
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from .network import Network
     from .settings import Engine, ServerSettings
 
@@ -109,3 +111,37 @@ def hub_url_inside(url: str, settings: ServerSettings) -> str:
         )
     host = host or HOST_INSIDE
     return parts._replace(netloc=host if parts.port is None else f"{host}:{parts.port}").geturl()
+
+
+def by_name(
+    urls: Mapping[str, str], hub_names: Sequence[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return URLs of the Hub with a name that its certificate has, and the name's address.
+
+    Args:
+        urls: as :func:`hub_url_inside` made them.
+        hub_names: alternative names of the certificate, such as ``IP:127.0.0.1``. The last one
+            that will do is taken: the administrator's come after the host's own.
+
+    Raises:
+        SpecError: there is no such name.
+    """
+    address = next(urlsplit(url).hostname or "" for url in urls.values())
+    if {f"IP:{address}", f"DNS:{address}"} & set(hub_names):
+        return dict(urls), {}
+    known = [name.removeprefix("DNS:") for name in hub_names if name.startswith("DNS:")]
+    usable = [name for name in known if name != "localhost" and "*" not in name]
+    if not usable or address == HOST_INSIDE:
+        wanted = address if address == HOST_INSIDE else "hub.internal"
+        raise SpecError(
+            "internal_ssl",
+            "the container reaches the Hub by a name that the Hub's certificate must have; set "
+            f'c.JupyterHub.trusted_alt_names = ["DNS:{wanted}"], and start the Hub once with '
+            "c.JupyterHub.recreate_internal_certs = True; or install pasta (Podman 4.4)",
+        )
+    parts = {key: urlsplit(url) for key, url in urls.items()}
+    named = {
+        key: url._replace(netloc=usable[-1] if url.port is None else f"{usable[-1]}:{url.port}")
+        for key, url in parts.items()
+    }
+    return {key: url.geturl() for key, url in named.items()}, {usable[-1]: address}

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from . import cgroups, ports, vault
+from . import certs, cgroups, ports, sources, vault
 from .answers import quoted
 from .builder import build
 from .errors import ContainerNotFound, PodmanError, PortTaken, SpecError, UntrustedServiceError
 from .names import ServerName
 from .network import NetworkChoice
-from .reach import hub_url_inside
+from .reach import by_name, hub_url_inside
 from .settings import Engine, ImageFacts, ServerSettings
 from .spec import FINGERPRINT_LABEL
 from .watch import Unwatchable, Watch
@@ -157,6 +157,7 @@ def launch(
     made = vault.values(settings)
     settings = replace(settings, secret_labels=vault.labels(settings, made))
     _demand_network(podman, settings)
+    sources.prepare(podman, settings, facts)
     name = settings.server.container(settings.prefix, settings.name_template)
     old = find(podman, settings.server, name)
     resumable = old and keep and _resumable(podman, settings, facts, old)
@@ -164,7 +165,7 @@ def launch(
         remove(podman, old)
     for secret, value in made.items():
         podman.secrets.put(secret, value)
-    if old and resumable and (resumed := _resume(podman, old, report)):
+    if old and resumable and (resumed := _resume(podman, settings, old, report)):
         return resumed
     pick_port = pick_port or partial(ports.free_port, within=settings.port_range)
     return _create_and_start(podman, settings, facts, report, pick_port)
@@ -200,10 +201,14 @@ def _resumable(
 
 
 def _resume(
-    podman: UserPodman, old: Container, report: Callable[[int, str], None]
+    podman: UserPodman,
+    settings: ServerSettings,
+    old: Container,
+    report: Callable[[int, str], None],
 ) -> Started | None:
     """Start a kept container, or remove it if somebody has its port."""
     report(70, "Starting the container that was kept")
+    _deliver(podman, settings, old.id)
     try:
         podman.start(old.id)
     except PortTaken:
@@ -226,6 +231,7 @@ def _create_and_start(
         made = podman.create(_spec(settings, facts, podman.account, port))
         if settings.keep_groups:
             _demand_crun(podman, made)
+        _deliver(podman, settings, made)
         report(70, "Starting the container")
         try:
             podman.start(made)
@@ -284,6 +290,12 @@ def _demand_network(podman: UserPodman, settings: ServerSettings) -> None:
         )
 
 
+def _deliver(podman: UserPodman, settings: ServerSettings, container: str) -> None:
+    """Put the certificates into a container that is about to start; they are new each time."""
+    if settings.certificates:
+        podman.put_archive(container, certs.PARENT, settings.certificates.archive())
+
+
 def _demand_crun(podman: UserPodman, container: str) -> None:
     """Refuse a runtime that would leave the account's groups out without a word."""
     runtime = podman.inspect(container).runtime
@@ -306,11 +318,13 @@ def for_engine(settings: ServerSettings, podman: UserPodman) -> ServerSettings:
     """Return the settings with what the engine decides: its network, and the Hub's address."""
     engine = Engine(podman.engine_version, pasta=shutil.which("pasta") is not None)
     settings = replace(settings, engine=engine)
-    environment = dict(settings.environment)
-    for key in _HUB_URLS:
-        if environment.get(key):
-            environment[key] = hub_url_inside(environment[key], settings)
-    return replace(settings, environment=environment)
+    urls = {key: settings.environment[key] for key in _HUB_URLS if settings.environment.get(key)}
+    inside = {key: hub_url_inside(url, settings) for key, url in urls.items()}
+    hosts = dict(settings.extra_hosts)
+    if settings.certificates and inside != urls:
+        inside, own_hosts = by_name(inside, settings.certificates.hub_names)
+        hosts |= own_hosts
+    return replace(settings, environment={**settings.environment, **inside}, extra_hosts=hosts)
 
 
 _ids: dict[tuple[int, str, str], tuple[int, int]] = {}
@@ -356,6 +370,19 @@ def last_words(podman: UserPodman, container: str) -> str:
             return lines
         time.sleep(_LOG_SECONDS)
     return ""
+
+
+def complaint(podman: UserPodman, started: Started, host: str) -> str | None:
+    """Run the health check; return what it printed if all is not well, else None.
+
+    Raises:
+        PodmanSpawnerError: as :func:`listening`, which is asked first.
+        SpecError: there is no health check.
+    """
+    listening(podman, started.id, host, started.port)
+    if podman.healthy(started.id):
+        return None
+    return podman.inspect(started.id).state.health
 
 
 def listening(podman: UserPodman, container: str, host: str, port: int) -> Container | None:

@@ -14,6 +14,7 @@ from . import names
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from .certs import Certificates
     from .network import Network
 
 _PASTA_SINCE = (4, 4)
@@ -84,7 +85,11 @@ class ServerSettings:
     mounts: Sequence[Mapping[str, Any]] = ()
     """As ``podman run --mount`` has them; source and target are templates."""
     home_target: str = "{image_home}"
-    """Template of where the account's home is mounted; empty for nowhere."""
+    """Template of where the home is mounted; empty for nowhere."""
+    home_source: str = "{home}"
+    """Template of the home on the host."""
+    create_sources: bool = False
+    """Whether folders to be mounted for writing are made where they are missing."""
     user_mapping: str = "auto"
     supplemental_gids: Sequence[int | str] = ()
     network: str = "private"
@@ -147,7 +152,11 @@ class ServerSettings:
     """Name or number; empty for the image's own."""
     delete_grace_period: int | None = None
     """Seconds."""
+    healthcheck: Mapping[str, Any] = field(default_factory=dict)
+    """As ``podman run --health-*`` has them, times in seconds."""
     extra_spec: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the engine's request, merged in last."""
+    certificates: Certificates | None = None
+    """With ``internal_ssl``."""
     modify_spec: Callable[[dict[str, Any]], object] | None = None
     """Given the engine's request, returns it as it shall be."""

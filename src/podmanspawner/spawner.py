@@ -10,6 +10,8 @@ import itertools
 import logging
 import os
 import pwd
+import shlex
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,19 +19,22 @@ from urllib.parse import urlsplit
 from jupyterhub import orm
 from jupyterhub.spawner import Spawner
 from tornado import web
+from traitlets import default
 from traitlets.config import Application
 
-from . import names, ports, server
+from . import certs, names, ports, server, sources
 from .account import Account
 from .activation import service_for
 from .answers import plain, quoted
 from .client import UserPodman
-from .errors import AccountError, ContainerNotFound, PodmanSpawnerError, SpecError
+from .errors import AccountError, ContainerNotFound, PodmanError, PodmanSpawnerError, SpecError
+from .readiness import speaks_http
 from .settings import ServerSettings
 from .threads import in_thread
 from .traits import PodmanOptions
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Callable
     from typing import TypeVar
 
@@ -42,10 +47,10 @@ _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104, recognised, not bound
 _LOOPBACK = ("127.0.0.1", "localhost")
 _TRY_SECONDS = 0.1
 _TRIES_A_LOOK = 5
-_ANSWER_SECONDS = 1.0
+_HEALTH_SECONDS = 1.0
 _POLL_TRIES = 3
 _UNKNOWN_EXIT = 1
-_NO_OPTIONS = ("engine", "container_port", "secret_labels")
+_NO_OPTIONS = ("engine", "container_port", "secret_labels", "certificates")
 """Fields of the settings that are found out, or fixed."""
 
 
@@ -125,11 +130,11 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             self._stage_added.set()
 
     async def _start(self) -> str:
-        self._demand_plain_http()
+        certificates = self._certificates()  # before the Hub makes the user's next ones
         self._report(10, f"Waking Podman for {self._account_name}")
         if not self.remove:
             await self._take_kept_token()
-        settings = self._settings()
+        settings = dataclasses.replace(self._settings(), certificates=certificates)
         loop = asyncio.get_running_loop()
 
         def report(percent: int, message: str) -> None:
@@ -145,10 +150,13 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         )
         started = await self._with_podman(launch)
         self.container_id, self._port = started.id, started.port
+        await self._run_post_start(started.id)
         self._report(80, "Waiting for the server to answer")
         await self._answers(started)
+        await self._is_healthy(started)
         self._notice_the_end()
-        return f"http://{_url_host(self._reach_ip)}:{started.port}"
+        proto = "https" if certificates else "http"
+        return f"{proto}://{_url_host(self._reach_ip)}:{started.port}"
 
     async def poll(self) -> int | None:
         """Return None while the server runs, else its exit code (0 before the first start).
@@ -181,25 +189,36 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             now: without the grace period.
         """
         self._let_go()
-        await self._with_podman(
-            partial(self._stop, seconds=0 if now else self.delete_grace_period)
-        )
+        await self._with_podman(partial(self._stop, seconds=0 if now else self._grace_seconds))
         self.container_id = ""
 
     async def delete_forever(self) -> None:
-        """Remove a container that was kept, because its user or server is deleted."""
-        if not self.remove:
-            await self._with_podman(self._remove_kept)
+        """Remove what the server leaves, because it is deleted, alone or with its user."""
+        try:
+            deleted = await self._with_podman(
+                partial(sources.delete, server=self._server_name, volumes=self.delete_volumes)
+            )
+        except AccountError as error:  # nor is there anything of it
+            self.log.info("Nothing to delete of %s: %s", self._log_name, error)
+            return
+        self.log.info(
+            "Deleted with %s: containers: %s; volumes: %s. Volumes that stay: %s",
+            self._log_name,
+            *(", ".join(found) or "none" for found in dataclasses.astuple(deleted)),
+        )
 
     async def rename(self, old_name: str, new_name: str) -> None:
         """Remove a container that was kept under the old name: its labels cannot be changed.
+
+        Volumes of the old name stay, and are not mounted any more.
 
         Args:
             old_name: the server's name now.
             new_name: its name from now on.
         """
         self.log.info("Server %r of %s becomes %r", old_name, self.user.name, new_name)
-        await self.delete_forever()
+        with contextlib.suppress(AccountError):  # nor is there anything of it
+            await self._with_podman(self._remove_kept)
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """Yield the stages of the start as they come; the Hub may ask before the start begins."""
@@ -239,6 +258,30 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         """Address at which the Hub and the proxy find the server's port."""
         return "127.0.0.1" if self.host_ip in _EVERYWHERE else self.host_ip
 
+    @property
+    def _grace_seconds(self) -> int:
+        """Seconds between the stop signal and SIGKILL, by whichever name they are set."""
+        seconds: int | None = self.stop_timeout
+        return self.delete_grace_period if seconds is None else seconds
+
+    @default("ssl_alt_names")
+    def _default_ssl_alt_names(self) -> list[str]:
+        return [*self.trusted_alt_names, f"IP:{self._reach_ip}"]
+
+    def _certificates(self) -> certs.Certificates | None:
+        """Read what the Hub has just made; not in ``move_certs``, which a wrapper keeps back."""
+        if not self.internal_ssl:
+            return None
+        return certs.Certificates.read(self.cert_paths, self.user.settings["internal_ssl_cert"])
+
+    def _ssl_context(self) -> ssl.SSLContext | None:
+        if not self.internal_ssl:
+            return None
+        known = self.user.settings
+        return certs.hub_context(
+            known["internal_ssl_key"], known["internal_ssl_cert"], known["internal_ssl_ca"]
+        )
+
     async def _with_podman(self, work: Callable[[UserPodman], T]) -> T:
         """Do blocking work with the account's Podman, off the event loop."""
         opened: list[UserPodman] = []
@@ -275,6 +318,7 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             "cpu_guarantee": self._limit("cpu_guarantee", float),
             "modify_spec": self._modify_spec,
             "secrets": tuple(map(self._secret, self.secrets)),
+            "delete_grace_period": self._grace_seconds,
         }
         for option in dataclasses.fields(ServerSettings):
             if option.name not in values and option.name not in _NO_OPTIONS:
@@ -324,8 +368,11 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
 
         The engine is asked now and then whether the server still runs, not at every try.
         """
+        context = self._ssl_context()
         for attempt in itertools.count():
-            answered = await _speaks_http(self._reach_ip, started.port, self.server.base_url)
+            answered = await speaks_http(
+                self._reach_ip, started.port, self.server.base_url, context
+            )
             asked = answered or attempt % _TRIES_A_LOOK == 0
             if (
                 asked
@@ -342,6 +389,54 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         if found and self._watch is None:
             self._watch = server.watch(podman, found, *place)
         return found is not None
+
+    def _post_start_words(self) -> list[str]:
+        command: str | list[str] = self.post_start_cmd
+        try:
+            return shlex.split(command) if isinstance(command, str) else command
+        except ValueError as error:
+            raise SpecError("post_start_cmd", f"{command!r}: {error}; or write a list") from error
+
+    async def _run_post_start(self, container: str) -> None:
+        """Run ``post_start_cmd``; whatever becomes of it is told in the log."""
+        words = self._post_start_words()
+        if not words:
+            return
+        try:
+            done = await self._with_podman(
+                partial(
+                    UserPodman.exec,
+                    container=container,
+                    command=words,
+                    seconds=float(self.start_timeout),
+                )
+            )
+        except PodmanError as error:
+            self.log.warning("post_start_cmd of %s could not run: %s", self._log_name, error)
+            return
+        self.log.log(
+            logging.WARNING if done.exit_code else logging.INFO,
+            "post_start_cmd of %s ended with exit code %i. It printed:\n%s",
+            self._log_name,
+            done.exit_code,
+            quoted(done.output),
+        )
+
+    async def _is_healthy(self, started: server.Started) -> None:
+        """Return once the health check says so, if it is to be waited for."""
+        if not self.healthy_timeout:
+            return
+        self._report(90, "Waiting until the server is healthy")
+        look = partial(server.complaint, started=started, host=self._reach_ip)
+        end = time.monotonic() + self.healthy_timeout
+        while (printed := await self._with_podman(look)) is not None:
+            if time.monotonic() > end:
+                raise PodmanError(
+                    f"The server is not healthy after {self.healthy_timeout:g} s. Correct it, or "
+                    "set healthcheck or healthy_timeout otherwise. Its check printed last:\n"
+                    + quoted(printed)
+                )
+            await asyncio.sleep(_HEALTH_SECONDS)
 
     def _found(self, podman: UserPodman) -> Container | None:
         """Return the server's container: by its id, whatever it is called now, or by its name."""
@@ -451,10 +546,6 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         except PodmanSpawnerError as error:
             self.log.info("Nothing to remove of %s: %s", self._log_name, error)
 
-    def _demand_plain_http(self) -> None:
-        if self.internal_ssl:
-            raise SpecError("internal_ssl", "is not supported yet; set it to False.")
-
 
 def _loopback_port(url: str) -> int | None:
     parts = urlsplit(url)
@@ -463,24 +554,6 @@ def _loopback_port(url: str) -> int | None:
 
 def _url_host(address: str) -> str:
     return f"[{address}]" if ":" in address else address
-
-
-async def _speaks_http(host: str, port: int, base_url: str) -> bool:
-    """Whether anything at all answers in HTTP; no more than five bytes of it are read."""
-    try:
-        start = await asyncio.wait_for(_first_bytes(host, port, base_url), _ANSWER_SECONDS)
-    except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError):
-        return False
-    return start == b"HTTP/"
-
-
-async def _first_bytes(host: str, port: int, base_url: str) -> bytes:
-    reader, writer = await asyncio.open_connection(host, port)
-    try:
-        writer.write(f"GET {base_url}api HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
-        return await reader.readexactly(5)
-    finally:
-        writer.close()
 
 
 def _for_the_page(error: PodmanSpawnerError) -> web.HTTPError:

@@ -26,6 +26,8 @@ from .secrets import Secret  # noqa: TC001, ContainerSpec is public: its types c
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from .health import HealthCheck
+
 FINGERPRINT_LABEL = "podmanspawner.spec"
 
 SHM_MIN = 4096
@@ -110,6 +112,7 @@ class ContainerSpec:
     """Whether a small init process passes on signals and reaps children."""
     stop_signal: str | int | None = None
     """Name or number; None for the image's own."""
+    healthcheck: HealthCheck | None = None
     stop_timeout: int | None = None
     """Seconds between the stop signal and SIGKILL; None for the engine's 10."""
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -266,6 +269,7 @@ class ContainerSpec:
             **self._network_json(),
             **self._security_json(),
             **self._limits_json(),
+            **(self.healthcheck.to_json() if self.healthcheck else {}),
         }
         body = extra.merged(body, self.extra)
         return {key: value for key, value in body.items() if value not in (None, (), [], {})}

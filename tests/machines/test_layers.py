@@ -11,6 +11,7 @@ LAYERS = (
     "tests/podman/test_client.py",
     "tests/podman/test_activation.py",
     "tests/hub/test_spawner.py",
+    "tests/hub/test_life.py",
 )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import socket
 import subprocess
+import tarfile
 import threading
 import time
 
@@ -16,6 +18,7 @@ from podmanspawner import (
     AccountError,
     ContainerNotFound,
     ContainerSpec,
+    HealthCheck,
     ImageNotFound,
     Mount,
     PodmanError,
@@ -26,6 +29,7 @@ from podmanspawner import (
     UntrustedServiceError,
     UserMapping,
     UserPodman,
+    Volume,
 )
 from podmanspawner.images import PROBE_LABEL
 from podmanspawner.ports import listener_uids
@@ -295,6 +299,86 @@ def test_exec_where_nothing_runs(podman, make):
 
 
 # several
+
+
+def tar_of(**files):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, text in files.items():
+            member = tarfile.TarInfo(name)
+            member.mode, member.size = 0o400, len(text)
+            tar.addfile(member, io.BytesIO(text.encode()))
+        end = tar.offset + 2 * tarfile.BLOCKSIZE
+    return buffer.getvalue()[:end]
+
+
+@pytest.mark.parametrize(("user", "mapping"), [
+    (None, UserMapping("keep-id", 1000, 100)),
+    (None, UserMapping("root")),
+    ("1234:5678", UserMapping("root")),
+])  # fmt: skip
+@pytest.mark.parametrize("read_only", [False, True])
+def test_put_archive_before_the_start_and_again(podman, make, user, mapping, read_only):
+    """All of it belongs to the container's user, whoever that is, and can be put anew."""
+    made = make(image=TINY_JOVYAN, user=user, user_mapping=mapping, read_only=read_only)
+    for text in ("first", "second"):
+        podman.put_archive(made, "/etc", tar_of(key=text))
+    podman.start(made)
+    shown = podman.exec(made, ["sh", "-c", "stat -c %u:%g:%a /etc/key; cat /etc/key"])
+    assert shown.output == f"{user or '1000:100'}:400\nsecond"
+
+
+def test_put_archive_nowhere(podman):
+    with pytest.raises(ContainerNotFound):
+        podman.put_archive("no-such-container", "/etc", tar_of(key="a"))
+
+
+def test_a_health_check(podman, begin):
+    begun = begin(
+        "sleep 60", healthcheck=HealthCheck(cmd="test -e /tmp/well || { echo ill; false; }")
+    )
+    assert not podman.healthy(begun)
+    assert podman.inspect(begun).state.health.strip() == "ill"
+    podman.exec(begun, ["touch", "/tmp/well"])
+    assert podman.healthy(begun)
+
+
+def test_a_health_check_that_hangs(podman, begin):
+    begun = begin("sleep 60", healthcheck=HealthCheck(cmd="sleep 50"))
+    began = time.monotonic()
+    assert not podman.healthy(begun, seconds=2)
+    assert time.monotonic() - began < 10
+
+
+def test_no_health_check(podman, begin):
+    with pytest.raises(SpecError, match="no health check"):
+        podman.healthy(begin("sleep 60"))
+
+
+def test_volumes(podman, ada):
+    labels = {"a": "b", "c": "=,d"}
+    assert podman.volumes.ensure("of-a-test", labels)
+    assert not podman.volumes.ensure("of-a-test", {"other": "labels"})
+    assert podman.volumes.exists("of-a-test")
+    assert podman.volumes.list(labels) == [Volume("of-a-test", labels)]
+    assert podman.volumes.list({"a": "c"}) == []
+    assert podman.volumes.remove("of-a-test")
+    assert not podman.volumes.remove("of-a-test")
+    assert not podman.volumes.exists("of-a-test")
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a?force=true", "-a"])
+def test_what_is_no_volumes_name(podman, name):
+    assert not podman.volumes.exists(name)
+    assert not podman.volumes.remove(name)
+
+
+def test_a_volume_in_use_is_not_removed(podman, make):
+    make(mounts=[Mount("in-use", "/a", kind="volume")])
+    with pytest.raises(PodmanError, match="used"):
+        podman.volumes.remove("in-use")
+    podman.remove(podman.containers()[0].id)
+    assert podman.volumes.remove("in-use")
 
 
 def test_containers_by_label(podman, make):

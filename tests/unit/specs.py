@@ -13,6 +13,7 @@ from typing import Any
 
 from podmanspawner.account import Account
 from podmanspawner.builder import build
+from podmanspawner.health import HealthCheck
 from podmanspawner.identity import UserMapping
 from podmanspawner.mounts import Mount
 from podmanspawner.names import ServerName
@@ -135,6 +136,25 @@ def _plain(image: str, data: str) -> dict[str, Case]:
                 ("Mounts", 0, "Name"): "work-ada",
                 ("Mounts", 0, "Destination"): "/work",
                 ("Mounts", 0, "RW"): False,
+            },
+        ),
+        "healthcheck": Case(
+            spec(healthcheck=HealthCheck(cmd="test -e /tmp/a b", interval=1.5, start_period=60)),
+            {
+                ("Config", "Healthcheck", "Test"): ["CMD-SHELL", "test -e /tmp/a b"],
+                ("Config", "Healthcheck", "Interval"): 1_500_000_000,
+                ("Config", "Healthcheck", "Timeout"): 30_000_000_000,
+                ("Config", "Healthcheck", "StartPeriod"): 60_000_000_000,
+                ("Config", "Healthcheck", "Retries"): 3,
+            },
+        ),
+        "healthcheck-none": Case(spec(healthcheck=HealthCheck(cmd="none"))),
+        "healthcheck-words": Case(
+            spec(healthcheck=HealthCheck(cmd=["test", "a b"], timeout=5, retries=9)),
+            {
+                ("Config", "Healthcheck", "Test"): ["CMD", "test", "a b"],
+                ("Config", "Healthcheck", "Timeout"): 5_000_000_000,
+                ("Config", "Healthcheck", "Retries"): 9,
             },
         ),
         "mount-image": Case(spec(mounts=[Mount(image, "/tools", kind="image", read_only=True)])),

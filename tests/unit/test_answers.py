@@ -15,7 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fake_service import FakeService, http, http_json
-from podmanspawner import Container, ContainerState, Event, Image, SpecError, UntrustedServiceError
+from podmanspawner import (
+    Container,
+    ContainerState,
+    Event,
+    Image,
+    SpecError,
+    UntrustedServiceError,
+    Volume,
+)
 from podmanspawner import answers as a
 from podmanspawner.images import PROBE_LABEL
 
@@ -50,11 +58,18 @@ def parse_event(value, where):
     return Event.parse(json.dumps(value).encode(), where)
 
 
+UNHEALTHY = {
+    **STATE,
+    "Health": {"Status": "unhealthy", "Log": [{"Output": "no"}, {"Output": "no\x1b disk"}]},
+}
+VOLUME = {"Name": "work-ada", "Labels": {"x": "y"}, "Mountpoint": "/somewhere"}
 PARSERS = [
     pytest.param(Container.parse, CONTAINER, id="container"),
     pytest.param(Image.parse, IMAGE, id="image"),
     pytest.param(parse_event, EVENT, id="event"),
     pytest.param(ContainerState.parse, STATE, id="state"),
+    pytest.param(ContainerState.parse, UNHEALTHY, id="unhealthy"),
+    pytest.param(Volume.parse, VOLUME, id="volume"),
 ]
 
 
@@ -88,6 +103,16 @@ def test_timestamp(text, seconds):
 def test_no_timestamp(text):
     with pytest.raises(UntrustedServiceError):
         a.timestamp(text, "")
+
+
+def test_what_a_health_check_printed_last():
+    assert ContainerState.parse(UNHEALTHY, "").health == "no disk"
+    named_otherwise = {**STATE, "Healthcheck": UNHEALTHY["Health"]}  # Podman before 5
+    assert ContainerState.parse(named_otherwise, "").health == "no disk"
+
+
+def test_volume():
+    assert Volume.parse(VOLUME, "") == Volume("work-ada", {"x": "y"})
 
 
 def test_image():
@@ -323,6 +348,10 @@ def test_missing_path(message, wanted):
         ("setting up CDI devices: unresolvable CDI devices example.com/gpu=0", "devices"),
         ('mounting overlay failed "/no/such": stat /no/such: no such file', "mounts"),
         ('creating image volume "a:1":"/a": a:1: image not known', "mounts"),
+        (
+            "create healthcheck: unable to get systemd connection to add healthchecks: lstat /run",
+            "healthcheck",
+        ),
         ("no such container", None),
     ],
 )

@@ -12,13 +12,21 @@ from podmanspawner.builder import (
     build,
     image_home,
     map_user,
+    volumes,
 )
+from podmanspawner.certs import Certificates
 from podmanspawner.errors import SpecError
 from podmanspawner.identity import UserMapping
 from podmanspawner.mounts import Mount
-from podmanspawner.names import ServerName, slug
+from podmanspawner.names import (
+    HUB_LABEL,
+    SERVERNAME_LABEL,
+    USERNAME_LABEL,
+    ServerName,
+    slug,
+)
 from podmanspawner.network import Port
-from podmanspawner.reach import hub_url_inside
+from podmanspawner.reach import by_name, hub_url_inside
 from podmanspawner.settings import Engine, ImageFacts, ServerSettings
 from podmanspawner.spec import FINGERPRINT_LABEL
 from specs import ACCOUNT, JOVYAN, PORT
@@ -297,6 +305,10 @@ def scratch(target, *options):
         ({"home_target": ""}, []),
         ({"home_target": "{image_home}/home/"}, [Mount("/home/ada", "/home/jovyan/home")]),
         ({"home_target": "/u/{account}"}, [Mount("/home/ada", "/u/ada")]),
+        ({"home_target": "/u", "home_source": "{home}/hub/{username}"},
+         [Mount("/home/ada/hub/ada", "/u")]),
+        ({"home_target": "/u", "home_source": "/srv/{uid}", "server": ServerName("8081", "../a")},
+         [Mount("/srv/1001", "/u")]),
         ({"volumes": {"/srv/{username}": "/data"}}, [HOME, Mount("/srv/ada", "/data")]),
         ({"volumes": {"{home}/x": "{image_home}/x"}},
          [HOME, Mount("/home/ada/x", "/home/jovyan/x")]),
@@ -351,6 +363,11 @@ def test_mounts(options, mounts):
         ("home_target", "or to '' for nowhere", facts("1000", command=["a"]), {}),
         ("home_target", "known: {account}", JOVYAN, {"home_target": "/{nothing}"}),
         ("home_target", "unknown field", JOVYAN, {"home_target": "/{home.x}"}),
+        ("home_target", "absolute", JOVYAN, {"home_target": "home"}),
+        ("home_source", "unknown field", JOVYAN, {"home_source": "{home}/{nothing}"}),
+        ("home_source", "absolute path", JOVYAN, {"home_source": "hub/{username}"}),
+        ("home_source", "without '..'", JOVYAN, {"home_source": "{home}/../{username}"}),
+        ("healthcheck", "did you mean cmd", JOVYAN, {"healthcheck": {"cmds": "true"}}),
         ("working_dir", "unknown field", JOVYAN, {"working_dir": "/{nothing}"}),
         ("working_dir", "absolute", JOVYAN, {"working_dir": "work"}),
         ("volumes", "unknown field", JOVYAN, {"volumes": {"/{nothing}": "/a"}}),
@@ -434,6 +451,80 @@ def test_refused(option, remedy, image, options):
     with pytest.raises(SpecError, match=remedy) as caught:
         make(image, **options)
     assert caught.value.option == option
+
+
+def test_whose_volumes_are_labelled():
+    """By their templates: the user's, the server's; those of all others carry no label."""
+    settings = ServerSettings(
+        image="a",
+        server=ServerName("8081", "Ada", "s"),
+        volumes={
+            "a-{username}": "/a",
+            "b-{username}-{servername}": "/b",
+            "{home}/{username}": "/c",
+        },
+        read_only_volumes={"d": "/d", "/srv/{username}": "/e", "{username}.ro": "/f"},
+        mounts=[
+            {"source": "g-{username}", "target": "/g"},
+            {"type": "bind", "source": "/h/{username}", "target": "/h"},
+            {"type": "volume", "src": "i-{servername}", "target": "/i"},
+            {"type": "tmpfs", "target": "/j"},
+        ],
+    )
+    user = {HUB_LABEL: "8081", USERNAME_LABEL: "Ada"}
+    ada = slug("Ada")
+    assert volumes(settings, JOVYAN, ACCOUNT) == {
+        f"a-{ada}": user,
+        f"b-{ada}-s": {**user, SERVERNAME_LABEL: "s"},
+        f"{ada}.ro": user,
+        f"g-{ada}": user,
+    }
+
+
+HUB = ("DNS:localhost", "IP:127.0.0.1")
+
+
+def inside(host):
+    return {"JUPYTERHUB_API_URL": f"https://{host}:8081/hub/api"}
+
+
+@pytest.mark.parametrize(
+    ("names", "host", "hosts"),
+    [
+        ((*HUB, "IP:10.0.2.2", "DNS:hub.example.org"), "10.0.2.2", {}),
+        ((*HUB, "DNS:a.example.org"), "a.example.org", {"a.example.org": "10.0.2.2"}),
+        (
+            (*HUB, "DNS:a.example.org", "DNS:hub.internal", "DNS:*.org"),
+            "hub.internal",
+            {"hub.internal": "10.0.2.2"},
+        ),
+    ],
+)
+def test_the_hubs_name_behind_slirp4netns(names, host, hosts):
+    assert by_name(inside("10.0.2.2"), names) == (inside(host), hosts)
+
+
+def test_the_hubs_name_in_a_named_network():
+    urls = inside("host.containers.internal")
+    assert by_name(urls, (*HUB, "DNS:host.containers.internal")) == (urls, {})
+    with pytest.raises(SpecError, match='"DNS:host.containers.internal"'):
+        by_name(urls, (*HUB, "DNS:hub.internal"))
+
+
+@pytest.mark.parametrize("names", [(), HUB, (*HUB, "DNS:*.example.org", "IP:192.0.2.7")])
+def test_a_hub_without_a_name_behind_slirp4netns(names):
+    with pytest.raises(SpecError, match="trusted_alt_names.*recreate_internal_certs.*pasta"):
+        by_name(inside("10.0.2.2"), names)
+
+
+def test_certificates_are_in_the_environment_by_their_paths_only():
+    secret = Certificates(key=b"secret key", certificate=b"cert", authorities=b"ca")
+    environment = {"JUPYTERHUB_SSL_KEYFILE": "/srv/hub/ada.key"}
+    spec = make(certificates=secret, environment=environment)
+    assert spec.environment["JUPYTERHUB_SSL_KEYFILE"] == "/etc/podmanspawner/internal-ssl.key"
+    assert "secret key" not in str(spec.to_json()) + repr(secret)
+    again = replace(secret, key=b"another")
+    assert make(certificates=again, environment=environment).fingerprint() == spec.fingerprint()
 
 
 def test_image_is_needed():

@@ -60,7 +60,11 @@ def test_the_environment_is_made_from_nothing(monkeypatch):
         "PATH": privileges._PATH,
         "LANG": "C.UTF-8",
         "XDG_RUNTIME_DIR": f"/run/user/{ME.uid}",
-        **{k: v for k, v in seen.items() if k == "DBUS_SESSION_BUS_ADDRESS"},
+        **{
+            k: v
+            for k, v in seen.items()
+            if k in ("DBUS_SESSION_BUS_ADDRESS", "DISABLE_HC_SYSTEMD")
+        },
     }
 
 
@@ -77,6 +81,18 @@ def test_a_bus_is_named_where_there_is_one(tmp_path, monkeypatch, bus):
         (ME.runtime_dir / "bus").touch()
     address = privileges.environment(ME).get("DBUS_SESSION_BUS_ADDRESS")
     assert address == (f"unix:path={ME.runtime_dir}/bus" if bus else None)
+
+
+@pytest.mark.parametrize("systemd", [True, False])
+def test_health_checks_are_left_to_an_accounts_systemd_if_it_has_one(
+    tmp_path, monkeypatch, systemd
+):
+    monkeypatch.setattr("podmanspawner.account.RUNTIME_ROOT", tmp_path)
+    ME.runtime_dir.mkdir(mode=0o700)
+    if systemd:
+        (ME.runtime_dir / "systemd").mkdir()
+    found = privileges.environment(ME).get("DISABLE_HC_SYSTEMD")
+    assert found == (None if systemd else "true")
 
 
 def test_a_program_has_only_its_standard_descriptors(tmp_path):

@@ -39,12 +39,14 @@ def test_no_golden_is_left_over():
 def test_every_field_has_a_golden():
     seen = {key for case in CASES.values() for key in case.spec.to_json()}
     seen = seen - {"timezone", "read_write_tmpfs", "idmappings", "secret_env"} | {"extra"}
+    seen -= {"healthLogDestination", "healthMaxLogCount", "healthMaxLogSize"}
     renamed = {"environment": "env", "ports": "portmappings", "network": "netns",
                "user_mapping": "userns", "resources": "resource_limits",
                "working_dir": "work_dir", "ulimits": "r_limits", "dns": "dns_server",
                "extra_hosts": "hostadd", "dns_options": "dns_option",
                "read_only": "read_only_filesystem", "masked_paths": "mask",
-               "seccomp_profile": "seccomp_profile_path", "unmasked_paths": "unmask"}  # fmt: skip
+               "seccomp_profile": "seccomp_profile_path", "unmasked_paths": "unmask",
+               "healthcheck": "healthconfig"}  # fmt: skip
     fields = {field.name for field in dataclasses.fields(ContainerSpec)} | set(FIELDS)
     assert seen == {renamed.get(name, name) for name in fields}
 

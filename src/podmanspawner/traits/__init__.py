@@ -6,6 +6,7 @@ from .files import FileOptions
 from .hardening import HardeningOptions
 from .identity import IdentityOptions
 from .image import ImageOptions
+from .life import LifeOptions
 from .limits import LimitOptions
 from .network import NetworkOptions
 from .server import ServerOptions
@@ -18,6 +19,7 @@ class PodmanOptions(
     ServiceOptions,
     ImageOptions,
     ServerOptions,
+    LifeOptions,
     FileOptions,
     IdentityOptions,
     NetworkOptions,

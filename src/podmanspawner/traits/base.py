@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jupyterhub.traitlets import ByteSpecification
-from traitlets import TraitError
+from traitlets import List, TraitError, Unicode
 
 from podmanspawner.errors import SpecError
 
@@ -27,6 +27,26 @@ class ByteSize(ByteSpecification):  # type: ignore[misc]  # untyped package
         except TraitError as error:
             raise TraitError(f"{self.name}: {error}") from error
         return size
+
+
+class Words(List):  # type: ignore[type-arg]  # generic for checkers only
+    """A list of words; a text with spaces is refused, where traitlets makes one word of it."""
+
+    def __init__(self, **options: Any) -> None:
+        """Let the words be texts."""
+        super().__init__(Unicode(), **options)
+
+    def set(self, obj: Any, value: Any) -> None:
+        """Set the list.
+
+        Raises:
+            TraitError: it is one text of more than one word.
+        """
+        if isinstance(value, str) and len(value.split()) > 1:
+            raise TraitError(
+                f"{self.name}: {value!r} is one text; write a list of words: {value.split()}"
+            )
+        super().set(obj, value)
 
 
 def as_trait_error(check: Callable[[Any], object], value: object) -> None:

@@ -11,10 +11,36 @@ class FileOptions(HasTraits):
     home_target = Unicode(
         "{image_home}",
         help="""
-        Where in the container the account's home is mounted; ``""`` for nowhere.
+        Where in the container the home is mounted; ``""`` for nowhere.
 
         A template as for ``volumes``. Default: the home of the image's user, so that a notebook
         saved there lies in the account's home.
+
+        .. versionadded:: 1.0
+        """,
+    ).tag(config=True)
+
+    home_source = Unicode(
+        "{home}",
+        help="""
+        Folder of the host that is the home of a server's user.
+
+        A template as for ``volumes``. Default: the account's home. Where all users' servers run
+        in one account, a folder of each user's own; see ``create_sources``. Example:
+        ``"{home}/hub/{username}"``.
+
+        .. versionadded:: 1.0
+        """,
+    ).tag(config=True)
+
+    create_sources = Bool(
+        default_value=False,
+        help="""
+        Whether folders of the host are made, before a start, where they are missing.
+
+        Those of ``home_source``, ``volumes`` and ``mounts`` that the container may write to. The
+        account makes them, as far as it may, with mode 0700. Default: False, a start fails and
+        names what is missing.
 
         .. versionadded:: 1.0
         """,

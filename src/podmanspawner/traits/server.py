@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from traitlets import Bool, Callable, Dict, HasTraits, Integer, List, Unicode, default, validate
+from traitlets import Bool, Callable, Dict, HasTraits, Integer, Unicode, default, validate
 
 from podmanspawner.checks import signal_number
 from podmanspawner.names import DEFAULT_PREFIX, DEFAULT_TEMPLATE
 
-from .base import as_trait_error
+from .base import Words, as_trait_error
 
 
 class ServerOptions(HasTraits):
@@ -20,8 +20,7 @@ class ServerOptions(HasTraits):
     token_as_secret: Any
     """Of :class:`.hardening.HardeningOptions`."""
 
-    entrypoint = List(
-        Unicode(),
+    entrypoint = Words(
         help="""
         What is started in the container, before ``cmd``, in place of the image's entry point.
 
