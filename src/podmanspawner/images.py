@@ -218,9 +218,9 @@ class Images:
         with self._turn(name, end, progress) as waited:
             if waited and not self.must_pull(image, policy):
                 return self.inspect(name)
-            if source := local_source(image):
-                return self._import(source, policy, end, progress)
             try:
+                if source := local_source(image):
+                    return self._import(source, policy, end, progress)
                 return self._pull(name, end, progress, keyring)
             except ImageNotFound as error:
                 if policy != "newer" or not self.exists(name):
