@@ -87,9 +87,10 @@ def relay(target, *, bytes_a_second=None, stall_after=None):
             pump(reader, to_writer, limited=False), pump(to_reader, writer, limited=True)
         )
 
-    server = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", port))
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
+    starting = asyncio.start_server(serve, "127.0.0.1", port)
+    server = asyncio.run_coroutine_threadsafe(starting, loop).result(5)
     try:
         yield port
     finally:
