@@ -27,8 +27,12 @@ _LOOK_SECONDS = 30.0
 _ID = re.compile(r"[0-9a-f]{64}")
 _STAMP = re.compile(r"\d{1,20}[.,]\d{1,20}\.\d{1,20}")
 
-# TMPDIR: what a killed import leaves, an unpacked archive, must not stay in /var/tmp
-_IMPORT = 'rm -rf -- "$1" && mkdir -p -- "$1" && TMPDIR=$1 exec podman pull "$2"'
+# By a link, because podman makes the name of the image of an oci folder's path, and fails if that
+# has capitals. TMPDIR, because a podman that is killed leaves an unpacked archive there.
+_IMPORT = """
+rm -rf -- "$1" && mkdir -p -- "$1/${2%/*}" && cd -- "$1" && ln -s -- "$4" "$2" &&
+TMPDIR=$1 exec podman pull "$3:$2$5"
+"""
 
 _REMEDIES = (
     (r"no such file|cannot find", "Create it, or correct the option"),
@@ -86,11 +90,15 @@ def import_image(
         ImageNotFound: it could not be had, in that time.
         ServiceError: it was given up.
     """
-    scratch = f"{account.home}/.cache/podmanspawner/{source.repository.rpartition('/')[2]}"
+    host, _, link = source.repository.partition("/")
+    assert host == "localhost"  # noqa: S101, what podman puts before the link's path
+    scratch = f"{account.home}/.cache/{link}"
+    reference = f":{source.reference}" if source.reference else ""
+    place = [scratch, link, source.transport, source.path, reference]
     try:
         done = privileges.run_to_end(
             account,
-            ["sh", "-c", _IMPORT, "sh", scratch, str(source)],
+            ["sh", "-c", _IMPORT, "sh", *place],
             seconds=seconds,
             tell=lambda line: progress(Progress(line)),
             given_up=given_up,
@@ -105,7 +113,7 @@ def import_image(
         privileges.run(account, ["rm", "-rf", "--", scratch], seconds=_LOOK_SECONDS)
     lines = done.output.split()
     if done.exit_code or not lines or not _ID.fullmatch(lines[-1]):
-        raise _failure(account, source, done.output)
+        raise _failure(account, source, done.output.replace(link, source.path))
     return lines[-1]
 
 

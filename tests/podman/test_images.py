@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -71,12 +72,15 @@ def user(account):
     yield account
     assert account.containers() == []
     account.podman("rmi", "--all", "--force")
-    assert account.run("ls", "-A", f"{account.account.home}/.cache/podmanspawner").stdout == ""
+    assert (
+        account.run("ls", "-A", f"{account.account.home}/.cache/podmanspawner/imported").stdout
+        == ""
+    )
 
 
 @pytest.fixture(autouse=True)
 def _cache(account):
-    account.run("mkdir", "-p", f"{account.account.home}/.cache/podmanspawner")
+    account.run("mkdir", "-p", f"{account.account.home}/.cache/podmanspawner/imported")
 
 
 @pytest.fixture
@@ -310,6 +314,20 @@ def test_a_file_that_the_account_may_not_read_is_not_its_own(podman, locked, tmp
         podman.images.ensure(f"127.0.0.1:{locked}/team/tiny:1", keyring=keyring)
 
 
+def test_a_password_is_in_no_process_while_it_is_used(podman, user, locked):
+    with relay(locked, stall_after=1_000_000) as stalled:
+        name = f"127.0.0.1:{stalled}/team/tiny:1"
+        given = {f"127.0.0.1:{stalled}": {"username": USERNAME, "password": PASSWORD}}
+        with getting(podman, name, keyring=Keyring(given=given)) as got:
+            time.sleep(1)
+            assert user.processes("system service")
+            for pid in user.processes(""):
+                for file in ("cmdline", "environ"):
+                    assert PASSWORD.encode() not in Path(f"/proc/{pid}/{file}").read_bytes()
+            assert got == []
+            podman.cancel()
+
+
 def test_wrong_credentials_are_told_without_them(podman, locked, tmp_path, caplog):
     keyring = Keyring(hub_authfile=hub_file(tmp_path, locked, password="hunter2"))
     with caplog.at_level("DEBUG"), pytest.raises(ImageNotFound) as caught:
@@ -326,7 +344,7 @@ def test_wrong_credentials_are_told_without_them(podman, locked, tmp_path, caplo
 
 @pytest.mark.parametrize("transport", FORMATS)
 def test_an_import(podman, user, maker, source, transport):
-    place = source(transport)
+    place = source(transport, name="My Image")
     told = []
     imported = podman.images.ensure(place, progress=told.append)
     assert imported.id == image_id(maker, TINY)

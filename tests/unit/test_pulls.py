@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import time
+from contextlib import closing
 
 import pytest
 from hypothesis import given
@@ -211,10 +212,15 @@ DONE = lines(
 )
 
 
+def ensure(service, image=NAME, policy="always", **options):
+    with closing(service.podman()) as podman:
+        return podman.images.ensure(image, policy, **options)
+
+
 def test_a_pull_by_its_full_name_asks_for_figures(fake):
     told = []
     service = fake({PULL: http(DONE), **INSPECT})
-    assert service.podman().images.pull(NAME, progress=told.append) == ID
+    assert ensure(service, progress=told.append).id == ID
     assert service.requests[0].query == "fromImage=registry.test%2Flab%3A1"
     assert [progress.done for progress in told] == [1, 2, 2]
 
@@ -231,7 +237,7 @@ def test_a_short_name_is_the_accounts_matter(fake, body):
     told = []
     inspect = http_json({"Id": ID, "Config": {}})
     service = fake({"POST images/pull": http(body), "GET images/lab/json": inspect})
-    assert service.podman().images.pull("lab", progress=told.append) == ID
+    assert ensure(service, "lab", progress=told.append).id == ID
     assert service.requests[0].query == "reference=lab&policy=always&compatMode=true"
     assert told[0].message.startswith("Trying")
 
@@ -253,21 +259,21 @@ def test_a_short_name_is_the_accounts_matter(fake, body):
 )
 def test_a_pull_that_fails(fake, answer, kind):
     with pytest.raises(kind):
-        fake({PULL: answer, **INSPECT}).podman().images.pull(NAME)
+        ensure(fake({PULL: answer, **INSPECT}))
 
 
 def test_a_pull_has_one_deadline(fake):
     drip = endlessly(chunk(lines(layer("Downloading", A, 1, 10))), after=CHUNKED, pause=0.05)
     began = time.monotonic()
     with pytest.raises(ImageNotFound, match="pull_timeout.*start_timeout"):
-        fake({PULL: drip}).podman().images.pull(NAME, seconds=0.5)
+        ensure(fake({PULL: drip}), seconds=0.5)
     assert time.monotonic() - began < 2
 
 
 def test_newer_uses_what_is_here_if_the_registry_cannot_be_asked(fake, caplog):
     answers = {PULL: http(lines({"error": "no route to host"})), **THERE, **INSPECT}
     with caplog.at_level(logging.WARNING):
-        assert fake(answers).podman().images.ensure(NAME, "newer").id == ID
+        assert ensure(fake(answers), policy="newer").id == ID
     assert "no route to host" in caplog.text
 
 
@@ -401,7 +407,7 @@ def test_a_pull_carries_one_password_and_only_in_its_header(fake, authfile, capl
     keyring = Keyring(hub_authfile=file)
     service = fake({PULL: http(lines({"error": "unauthorized"}))})
     with caplog.at_level(logging.DEBUG), pytest.raises(ImageNotFound) as caught:
-        service.podman().images.pull(NAME, keyring=keyring)
+        ensure(service, keyring=keyring)
     (request,) = service.requests
     sent = json.loads(base64.urlsafe_b64decode(request.headers[HEADER.lower()]))
     assert sent == {"registry.test": {"username": "ada", "password": PASSWORD}}
