@@ -200,8 +200,8 @@ class Images:
         Args:
             image: name of the image, such as ``quay.io/jupyter/base-notebook:latest``, or its
                 place on the host, such as ``dir:/srv/images/lab``.
-            policy: when to pull; of an image on the host, ``newer`` means that its file's date
-                or size has changed.
+            policy: when to pull; of an image on the host, ``newer`` means that its file has
+                been changed.
             seconds: limit for all of it.
             progress: told how far it is.
             keyring: credentials; without them the account's own are used.

@@ -4,7 +4,8 @@ The engine's API takes archives only, and none by path; ``podman pull TRANSPORT:
 account, takes all of them and reads only what the account may read.
 
 What came from which path is written in the account's store itself: the imported image is called
-``…/imported/SLUG:latest``, and a second tag holds date and size of its file.
+``…/imported/SLUG:latest``, and a second tag holds size and date of its file: the date of its last
+change (ctime), since a copied file may bring along an older time of modification.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def stamp(account: Account, source: LocalSource) -> str:
     Raises:
         ImageNotFound: the account does not see it.
     """
-    command = ["stat", "--dereference", "--format=%.9Y.%s", "--", source.dated_file]
+    command = ["stat", "--dereference", "--format=%.9Z.%s", "--", source.dated_file]
     try:
         done = privileges.run_to_end(account, command, seconds=_LOOK_SECONDS)
     except TimeoutError:

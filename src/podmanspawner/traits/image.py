@@ -49,8 +49,8 @@ class ImageOptions(HasTraits):
 
         - ``"missing"`` (default): if it is not there.
         - ``"always"``: at each start.
-        - ``"newer"``: at each start, if the registry has a newer one, or the file on the host is
-          of another date or size. If the registry cannot be asked, the image that is there is
+        - ``"newer"``: at each start, if the registry has a newer one, or the file on the host has
+          been changed. If the registry cannot be asked, the image that is there is
           used.
         - ``"never"``: not at all; it must be there.
 
