@@ -50,6 +50,7 @@ DOCKER = {
 KUBE = {
     "image": "image",
     "pull_policy": "image_pull_policy",
+    "hub_authfile": "image_pull_secrets",
     "name_template": "pod_name_template",
     "remove": "delete_stopped_pods",
     "working_dir": "working_dir",

@@ -110,6 +110,8 @@ class Image:
     command: tuple[str, ...]
     entrypoint: tuple[str, ...]
     labels: dict[str, str]
+    names: tuple[str, ...] = ()
+    """Every name and tag that the account has for it."""
 
     @classmethod
     def parse(cls, value: object, where: str) -> Image:
@@ -124,6 +126,7 @@ class Image:
             command=tuple(strings(config.get("Cmd"), where)),
             entrypoint=tuple(strings(config.get("Entrypoint"), where)),
             labels=string_map(config.get("Labels"), where),
+            names=tuple(strings(raw.get("RepoTags"), where)),
         )
 
 

@@ -184,16 +184,21 @@ def image_home(image: ImageFacts) -> str:
     )
 
 
-def _fields(settings: ServerSettings, image: ImageFacts, account: Account) -> dict[str, str]:
-    """Return what templates may use; what comes from the Hub's user is a slug."""
-    fields = {
-        **settings.server.fields(),
-        "prefix": settings.prefix,
+def known_fields(server: names.ServerName, prefix: str, account: Account) -> dict[str, str]:
+    """Return what templates may use before anything of the image is known."""
+    return {
+        **server.fields(),
+        "prefix": prefix,
         "account": account.name,
         "home": account.home,
         "uid": str(account.uid),
         "gid": str(account.gid),
     }
+
+
+def _fields(settings: ServerSettings, image: ImageFacts, account: Account) -> dict[str, str]:
+    """Return what templates may use; what comes from the Hub's user is a slug."""
+    fields = known_fields(settings.server, settings.prefix, account)
     templates = (settings.working_dir, *files.templates(settings))
     if any("{image_home}" in template for template in templates):
         fields["image_home"] = image_home(image)

@@ -4,23 +4,41 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import re
 import tarfile
+import threading
 import time
+import weakref
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 from urllib.parse import quote
 
-from . import answers
+from . import answers, imports
 from .answers import Image
-from .errors import ContainerNotFound, ImageNotFound, PodmanError, SpecError, UntrustedServiceError
+from .errors import (
+    ContainerNotFound,
+    ImageNotFound,
+    PodmanError,
+    ServiceError,
+    SpecError,
+    UntrustedServiceError,
+)
+from .pulls import Progress, PullStream
 from .transport import KIB, MIB
+from .transports import is_qualified, local_source, name_here, registry_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from .account import Account
     from .answers import Container
+    from .credentials import Credentials, Keyring
+    from .transports import LocalSource
+
+log = logging.getLogger(__name__)
 
 PullPolicy = Literal["missing", "always", "newer", "never"]
 """When to pull: if the image is not there, always, if the registry has a newer one, never."""
@@ -31,12 +49,69 @@ _SINCE_LABEL = "podmanspawner.since"
 _PROBE_SECONDS = 600
 PULL_SECONDS = 900.0
 LOAD_SECONDS = 900.0
-_PULL_BYTES = 16 * MIB
+_PULL_BYTES = 64 * MIB
+"""A line for each second and each of the layers that are copied at a time, six."""
 _PASSWD_BYTES = 256 * KIB
+_LOOK_SECONDS = 0.2
+
+_turns: weakref.WeakValueDictionary[tuple[int, str], threading.Lock] = (
+    weakref.WeakValueDictionary()
+)
+_turns_lock = threading.Lock()
+
+_REMEDIES = (
+    (r"pull_timeout", "A registry that has stalled does so: try again."),
+    (
+        r"no space left|quota exceeded",
+        (
+            "Free some space in the account's home, with 'podman system df' and 'podman image "
+            "prune' as the account."
+        ),
+    ),
+    (
+        r"unauthorized|authentication required|access .* denied|invalid username|forbidden",
+        (
+            "Give a user name and password of the registry (hub_authfile, authfile or "
+            "registry_credentials; or 'podman login' as the account) that may read the image. "
+            "Some registries answer so to a wrong name."
+        ),
+    ),
+    (
+        r"x509|certificate|tls:|http response to https",
+        (
+            "Put the registry's certificate authority into "
+            "/etc/containers/certs.d/HOST:PORT/ca.crt; a registry without TLS needs 'insecure = "
+            "true' in registries.conf."
+        ),
+    ),
+    (
+        r"manifest unknown|name unknown|not found|no image found in manifest",
+        "Check its name, its tag and that it is made for this machine's architecture.",
+    ),
+    (
+        r"short-name|unqualified",
+        "Write the registry in front of the name, such as quay.io/NAME or docker.io/library/NAME.",
+    ),
+    (
+        r"",
+        (
+            "Check its name and that the host reaches the registry, through the proxies of the "
+            "account's Podman service where there are any."
+        ),
+    ),
+)
 
 
 class Engine(Protocol):
     """What this module needs of the client."""
+
+    @property
+    def account(self) -> Account:
+        """Whose Podman it is."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether what is done has been given up."""
 
     @property
     def request(self) -> Callable[..., Any]:
@@ -63,6 +138,10 @@ class Images:
     def __init__(self, engine: Engine) -> None:
         """Use the account's client."""
         self._engine = engine
+
+    @property
+    def _account(self) -> Account:
+        return self._engine.account
 
     def exists(self, reference: str) -> bool:
         """Whether the account has the image, in its own or a shared store."""
@@ -92,62 +171,192 @@ class Images:
             ) from error
         return Image.parse(found, operation)
 
-    def ensure(
-        self,
-        reference: str,
-        policy: PullPolicy = "missing",
-        *,
-        seconds: float = PULL_SECONDS,
-        progress: Callable[[str], None] | None = None,
-    ) -> Image:
-        """Return the image; pull it first if the policy says so.
-
-        Args:
-            reference: name of the image, such as ``quay.io/jupyter/base-notebook:latest``.
-            policy: when to pull.
-            seconds: limit for a pull.
-            progress: called with each line that the engine tells of a pull.
+    def must_pull(self, image: str, policy: PullPolicy = "missing") -> bool:
+        """Whether the policy has the image pulled or imported now.
 
         Raises:
-            ImageNotFound: it is not here and must not, or could not, be pulled.
-            SpecError: there is no such policy.
+            SpecError: there is no such policy, or it is no image.
         """
         if policy not in get_args(PullPolicy):
             raise SpecError(
                 "pull_policy", f"{policy!r} is none of {', '.join(get_args(PullPolicy))}."
             )
-        if policy == "never" or (policy == "missing" and self.exists(reference)):
-            return self.inspect(reference)
-        return self.inspect(self.pull(reference, policy, seconds=seconds, progress=progress))
+        name = name_here(image)
+        return policy in ("always", "newer") or (policy == "missing" and not self.exists(name))
+
+    def ensure(
+        self,
+        image: str,
+        policy: PullPolicy = "missing",
+        *,
+        seconds: float = PULL_SECONDS,
+        progress: Callable[[Progress], None] = lambda _progress: None,
+        keyring: Keyring | None = None,
+    ) -> Image:
+        """Return the image; pull or import it first if the policy says so.
+
+        For an account, one at a time: whoever comes second finds the image there.
+
+        Args:
+            image: name of the image, such as ``quay.io/jupyter/base-notebook:latest``, or its
+                place on the host, such as ``dir:/srv/images/lab``.
+            policy: when to pull; of an image on the host, ``newer`` means that its file has
+                been changed.
+            seconds: limit for all of it.
+            progress: told how far it is.
+            keyring: credentials; without them the account's own are used.
+
+        Raises:
+            ImageNotFound: it is not here and must not, or could not, be had.
+            SpecError: there is no such policy, or it is no image, or there is something wrong
+                with the credentials.
+        """
+        name = name_here(image)
+        if not self.must_pull(image, policy):
+            return self.inspect(name)
+        end = time.monotonic() + seconds
+        with self._turn(name, end, progress) as waited:
+            if waited and not self.must_pull(image, policy):
+                return self.inspect(name)
+            try:
+                if source := local_source(image):
+                    return self._import(source, policy, end, progress)
+                return self._pull(name, end, progress, keyring)
+            except ImageNotFound as error:
+                if policy != "newer" or not self.exists(name):
+                    raise
+                log.warning("%s: using the image that is here: %s", self._account.name, error)
+                return self.inspect(name)
 
     def pull(
         self,
-        reference: str,
-        policy: PullPolicy = "always",
+        image: str,
         *,
         seconds: float = PULL_SECONDS,
-        progress: Callable[[str], None] | None = None,
+        progress: Callable[[Progress], None] = lambda _progress: None,
+        keyring: Keyring | None = None,
     ) -> str:
-        """Pull an image and return its id. Arguments and errors as :meth:`ensure`."""
-        operation = f"pull image {reference}"
-        params = {"reference": reference, "policy": policy}
-        pulled = ""
+        """Pull or import an image whether it is here or not, and return its id.
+
+        Arguments and errors as :meth:`ensure`.
+        """
+        options = {"seconds": seconds, "progress": progress, "keyring": keyring}
+        return self.ensure(image, "always", **options).id  # type: ignore[arg-type]  # as they are
+
+    @contextmanager
+    def _turn(self, name: str, end: float, progress: Callable[[Progress], None]) -> Iterator[bool]:
+        """Let one at a time get an image for the account; whether there was one before."""
+        with _turns_lock:
+            lock = _turns.setdefault((self._account.uid, name), threading.Lock())
+        waited = not lock.acquire(blocking=False)
+        if waited:
+            progress(Progress("another server is getting it"))
+        while waited and not lock.acquire(timeout=_LOOK_SECONDS):
+            if self._engine.cancelled:
+                raise ServiceError(f"Given up before: get image {name}.")
+            if time.monotonic() > end:
+                raise ImageNotFound(
+                    f"The image {name} was not had in time: another server of "
+                    f"{self._account.name} is still getting it. Raise pull_timeout, and "
+                    "start_timeout with it.",
+                    operation=f"pull image {name}",
+                )
+        try:
+            yield waited
+        finally:
+            lock.release()
+
+    def _pull(
+        self,
+        name: str,
+        end: float,
+        progress: Callable[[Progress], None],
+        keyring: Keyring | None,
+    ) -> Image:
+        """Pull, with a figure for each layer where the engine has one.
+
+        Docker's way of asking has had the figures in every version, but makes a name without a
+        registry one of docker.io; libpod's has them since 4.8 (``compatMode``; before, an
+        unknown parameter is ignored), and asks the account's configuration.
+
+        ref: podman's pkg/api/handlers: compat/images.go, libpod/images_pull.go
+        """
+        operation = f"pull image {name}"
+        path, params = "images/create", {"fromImage": name}
+        if not is_qualified(name):
+            path = "images/pull"
+            params = {"reference": name, "policy": "always", "compatMode": "true"}
+        found = keyring.find(name, self._account) if keyring else None
+        stream = PullStream(operation, progress)
+        seconds = max(end - time.monotonic(), 0.1)
         try:
             with self._engine.streaming(
                 operation,
                 "POST",
-                "images/pull",
+                path,
                 params=params,
+                headers=found.headers() if found else {},
+                compatible=is_qualified(name),
                 seconds=seconds,
                 max_bytes=_PULL_BYTES,
+                missing=ImageNotFound,
             ) as answer:
                 for line in answers.lines(answer.raw):
-                    pulled = _pull_line(line, operation, progress) or pulled
+                    stream.read(line)
         except PodmanError as error:
-            raise _not_pulled(reference, error.message) from error
-        if not pulled:
-            raise _not_pulled(reference, "the engine told no image id")
-        return pulled
+            raise _not_pulled(name, error.message, found) from error
+        except UntrustedServiceError as error:
+            if error.reason != "deadline":
+                raise
+            why = f"it took more than {seconds:.0f} s. Raise pull_timeout, and start_timeout too"
+            raise _not_pulled(name, why, found) from error
+        if not stream.image_id:
+            raise _not_pulled(name, "the engine told no image id", found)
+        image = self.inspect(name)
+        if not image.id.startswith(stream.image_id):
+            raise _not_pulled(name, "the engine ended before it was complete", found)
+        return image
+
+    def _import(
+        self,
+        source: LocalSource,
+        policy: PullPolicy,
+        end: float,
+        progress: Callable[[Progress], None],
+    ) -> Image:
+        """Import an image of the host, and note which date and size of its file it was."""
+        date = f"{source.repository}:{imports.stamp(self._account, source)}"
+        before = self.inspect(source.name) if self.exists(source.name) else None
+        if policy == "newer" and before and date in before.names:
+            return before
+        made = imports.import_image(
+            self._account,
+            source,
+            seconds=max(end - time.monotonic(), 0.1),
+            progress=progress,
+            given_up=lambda: self._engine.cancelled,
+        )
+        for name in (date, source.name):
+            self._tag(made, name, "tag")
+        if before:
+            self._forget_dates(before, source, but=date)
+        return self.inspect(source.name)
+
+    def _forget_dates(self, image: Image, source: LocalSource, *, but: str) -> None:
+        """Take its dates from an image that is not the last one any more: it may be pruned."""
+        for name in image.names:
+            if name.startswith(f"{source.repository}:") and name not in (but, source.name):
+                self._tag(image.id, name, "untag")
+
+    def _tag(self, image: str, name: str, verb: Literal["tag", "untag"]) -> None:
+        repository, _, tag = name.rpartition(":")
+        self._engine.request(
+            f"{verb} image {name}",
+            "POST",
+            f"images/{image}/{verb}",
+            params={"repo": repository, "tag": tag},
+            missing=ImageNotFound,
+        )
 
     def load(self, archive: Path | str, *, seconds: float = LOAD_SECONDS) -> list[str]:
         """Load a docker-archive or oci-archive and return the names of its images.
@@ -226,9 +435,7 @@ class Images:
 
 
 def _quoted(reference: str) -> str:
-    if {"", ".", ".."} & set(reference.split("/")):
-        raise SpecError("image", f"{reference!r} is no reference; write [host/]name[:tag].")
-    return quote(reference, safe="/:@")
+    return quote(registry_name(reference), safe="/:@")
 
 
 def _first_file(content: bytes, operation: str) -> str:
@@ -254,21 +461,13 @@ def _number(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,10}", text) else None
 
 
-def _pull_line(line: bytes, operation: str, progress: Callable[[str], None] | None) -> str | None:
-    """Read one line of a pull: ``{stream}``, ``{error}`` or ``{id, images}``; return the id."""
-    said = answers.obj(answers.parse_json(line, operation), operation)
-    if said.get("error"):  # with HTTP 200
-        raise PodmanError(answers.plain(str(said["error"])), operation=operation, status=200)
-    if said.get("stream") and progress:
-        progress(answers.plain(str(said["stream"])).strip())
-    return answers.identifier(said["id"], operation) if said.get("id") else None
-
-
-def _not_pulled(reference: str, why: str) -> ImageNotFound:
+def _not_pulled(name: str, why: str, credentials: Credentials | None) -> ImageNotFound:
+    remedy = next(text for pattern, text in _REMEDIES if re.search(pattern, why, re.IGNORECASE))
+    used = f" with the credentials for {credentials.scope}" if credentials else ""
     return ImageNotFound(
-        f"The image {reference} could not be pulled: {why}. Check its name and that the host "
-        "reaches the registry, or load it for the account and set pull_policy to 'never'.",
-        operation=f"pull image {reference}",
+        f"The image {name} could not be pulled{used}: {why.rstrip('.')}. {remedy} Or load it for "
+        "the account and set pull_policy to 'never'.",
+        operation=f"pull image {name}",
     )
 
 

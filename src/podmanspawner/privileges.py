@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from .errors import AccountError, ServiceError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .account import Account
 
@@ -28,6 +29,18 @@ _BECOME = str(Path(__file__).with_name("_become.py"))
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _STATUS_SECONDS = 10.0
 _STATUS_BYTES = 4096
+_LOOK_SECONDS = 0.1
+_EXIT_SECONDS = 5.0
+_PIECE_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a program of an account's ended."""
+
+    exit_code: int
+    output: str
+    """The last that it printed, errors included."""
 
 
 def may_become(account: Account) -> bool:
@@ -92,6 +105,69 @@ def run(
         finally:
             _kill_group(process)
     return text.decode(errors="replace")
+
+
+def run_to_end(
+    account: Account,
+    program: Sequence[str],
+    *,
+    seconds: float,
+    max_bytes: int = 65536,
+    tell: Callable[[str], None] = lambda _line: None,
+    given_up: Callable[[], bool] = lambda: False,
+) -> Done:
+    """Run a program as the account, however much it prints, and return how it ended.
+
+    Args:
+        account: who runs it.
+        program: its name or path, and its arguments.
+        seconds: how long it may take; then it is killed.
+        max_bytes: how much of the end of its output is kept.
+        tell: called with each line that it prints.
+        given_up: asked now and then; once it says yes, the program is killed.
+
+    Raises:
+        TimeoutError: it took too long.
+        ServiceError: it could not be started, or was given up.
+    """
+    process = _start(account, program, environment(account), stdin=None, stdout=subprocess.PIPE)
+    output = process.stdout
+    assert output is not None  # noqa: S101, asked for above
+    with output:
+        try:
+            text = _follow(output, time.monotonic() + seconds, max_bytes, tell, given_up)
+            code = process.wait(_EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise TimeoutError from None
+        finally:
+            _kill_group(process)
+    return Done(code, text.decode(errors="replace"))
+
+
+def _follow(
+    stream: IO[bytes],
+    end: float,
+    max_bytes: int,
+    tell: Callable[[str], None],
+    given_up: Callable[[], bool],
+) -> bytes:
+    """Read to the end of a pipe, tell its lines, and return the last bytes."""
+    kept = line = b""
+    while True:
+        if given_up():
+            raise ServiceError("A program started for a user was given up.")
+        if time.monotonic() > end:
+            raise TimeoutError
+        if not select.select([stream], [], [], _LOOK_SECONDS)[0]:
+            continue
+        piece = os.read(stream.fileno(), _PIECE_BYTES)
+        if not piece:
+            return kept
+        kept = (kept + piece)[-max_bytes:]
+        *lines, line = (line + piece).split(b"\n")
+        line = line[-_PIECE_BYTES:]
+        for whole in lines:
+            tell(plain(whole.decode(errors="replace")))
 
 
 def serve(  # noqa: D417, the rest is told in the text

@@ -87,6 +87,11 @@ class RestClient:
         self.raw.close()  # type: ignore[no-untyped-call]
         self._adapter.close()
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody has given up what is done with this client."""
+        return self._cancelled
+
     def cancel(self) -> None:
         """Give up, from another thread: no further call begins, and one that only reads ends.
 
@@ -130,20 +135,24 @@ class RestClient:
         max_bytes: int = MIB,
         stream: bool = False,
         only_reads: bool = False,
+        compatible: bool = False,
+        headers: Mapping[str, str] | None = None,
         missing: type[PodmanError] = ContainerNotFound,
     ) -> Any:
-        """Send one request to the libpod API and return its answer, read within its limits.
+        """Send one request to the engine's API and return its answer, read within its limits.
 
         Args:
             operation: what it is for, in words that follow "could not".
             method: HTTP method.
-            path: below ``/libpod/``.
+            path: below ``/libpod/``, or below the version where ``compatible``.
             params: of the query.
             data: body, as JSON text or a file.
             seconds: limit for the whole call; None for a stream that the caller ends.
             max_bytes: limit for all that is read.
             stream: leave the body to be read by the caller, see :meth:`streaming`.
             only_reads: of a POST, whether :meth:`cancel` may end it.
+            compatible: ask Docker's API, which the engine speaks too.
+            headers: besides the usual ones; they are never logged.
             missing: the error that a status of 404 stands for.
 
         Raises:
@@ -160,8 +169,9 @@ class RestClient:
                     path,
                     params=params,
                     data=data,
-                    headers={"Content-Type": "application/json"},
+                    headers={"Content-Type": "application/json", **(headers or {})},
                     stream=stream,
+                    compatible=compatible,
                 )
         except podman.errors.APIError as error:
             raise self._broken(operation, error) from error

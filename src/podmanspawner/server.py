@@ -19,6 +19,7 @@ from .network import NetworkChoice
 from .reach import by_name, hub_url_inside
 from .settings import Engine, ImageFacts, ServerSettings
 from .spec import FINGERPRINT_LABEL
+from .transports import name_here
 from .watch import Unwatchable, Watch
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from .account import Account
     from .answers import Container, Image
     from .client import UserPodman
+    from .credentials import Keyring
     from .images import PullPolicy
+    from .pulls import Progress
     from .spec import ContainerSpec
 
 log = logging.getLogger(__name__)
@@ -37,6 +40,8 @@ TOKEN = "JUPYTERHUB_API_TOKEN"  # noqa: S105, the name of a variable
 PORT_TRIES = 3
 LOG_LINES = 30
 PROGRESS_SECONDS = 0.5
+PULL_BEGINS, PULL_ENDS = 20, 49
+"""Percentages of a start."""
 _LOOK_AGAIN = (0.05, 0.25, 1.0)
 """Seconds."""
 _LOG_TRIES = 4
@@ -117,6 +122,7 @@ def launch(
     *,
     pull_policy: PullPolicy = "missing",
     pull_seconds: float = 900.0,
+    keyring: Keyring | None = None,
     keep: bool = False,
     report: Callable[[int, str], None] = lambda _percent, _message: None,
     pick_port: Callable[[str], int] | None = None,
@@ -130,6 +136,7 @@ def launch(
         settings: what is to run.
         pull_policy: when to pull the image.
         pull_seconds: limit for a pull.
+        keyring: credentials for a pull.
         keep: start a kept container again if it is still the one that would be made.
         report: told each stage, with a percentage.
         pick_port: returns a free port of the host's address it is given; None for any, or for
@@ -143,8 +150,10 @@ def launch(
         settings.image,
         pull_policy,
         seconds=pull_seconds,
-        progress=_now_and_then(lambda line: report(30, f"Pulling the image: {line}")),
+        progress=_now_and_then(_pulling(report)),
+        keyring=keyring,
     )
+    settings = replace(settings, image=name_here(settings.image))
     facts = image_facts(podman, image, settings.container_user)
     settings = for_engine(settings, podman)
     settings = enforceable(settings, podman.account)
@@ -171,15 +180,31 @@ def launch(
     return _create_and_start(podman, settings, facts, report, pick_port)
 
 
-def _now_and_then(tell: Callable[[str], None]) -> Callable[[str], None]:
-    """Pass on a line only so often: how many come is up to the account's engine."""
+def _pulling(report: Callable[[int, str], None]) -> Callable[[Progress], None]:
+    """Pass on how far a pull is, between the stages before and after it; never backwards.
+
+    The whole is not known from the start: layers tell their size as they come.
+    """
+    furthest = PULL_BEGINS
+
+    def tell(progress: Progress) -> None:
+        nonlocal furthest
+        share = min(max(progress.fraction, 0.0), 1.0)
+        furthest = max(furthest, PULL_BEGINS + int(share * (PULL_ENDS - PULL_BEGINS)))
+        report(furthest, f"Getting the image: {progress.message}")
+
+    return tell
+
+
+def _now_and_then(tell: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """Pass on progress only so often: how often it comes is up to the account's engine."""
     next_time = 0.0
 
-    def maybe_tell(line: str) -> None:
+    def maybe_tell(progress: Progress) -> None:
         nonlocal next_time
         if time.monotonic() >= next_time:
             next_time = time.monotonic() + PROGRESS_SECONDS
-            tell(line)
+            tell(progress)
 
     return maybe_tell
 

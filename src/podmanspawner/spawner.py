@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
+import inspect
 import itertools
 import logging
 import os
@@ -26,12 +27,15 @@ from . import certs, names, ports, server, sources
 from .account import Account
 from .activation import service_for
 from .answers import plain, quoted
+from .builder import known_fields
 from .client import UserPodman
+from .credentials import Keyring
 from .errors import AccountError, ContainerNotFound, PodmanError, PodmanSpawnerError, SpecError
 from .readiness import speaks_http
 from .settings import ServerSettings
 from .threads import in_thread
 from .traits import PodmanOptions
+from .transports import local_source
 
 if TYPE_CHECKING:
     import ssl
@@ -134,7 +138,10 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         self._report(10, f"Waking Podman for {self._account_name}")
         if not self.remove:
             await self._take_kept_token()
-        settings = dataclasses.replace(self._settings(), certificates=certificates)
+        settings = dataclasses.replace(
+            self._settings(), image=await self._image(), certificates=certificates
+        )
+        keyring = await self._keyring(settings.image)
         loop = asyncio.get_running_loop()
 
         def report(percent: int, message: str) -> None:
@@ -145,6 +152,7 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             settings=settings,
             pull_policy=self.pull_policy,
             pull_seconds=self.pull_timeout,
+            keyring=keyring,
             keep=not self.remove,
             report=report,
         )
@@ -301,6 +309,34 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
                 podman.cancel()
 
         return await in_thread(self._account_name, run, cancel=cancel)
+
+    async def _image(self) -> str:
+        """Return the image: the administrator's template filled in, or what the function says."""
+        if isinstance(self.image, str):
+            return await self._filled_in(self.image, "image")
+        image = await _result(self.image(self))
+        if not isinstance(image, str):
+            raise SpecError("image", f"the function returned {type(image).__name__}, not a text")
+        return image
+
+    async def _keyring(self, image: str) -> Keyring:
+        """Return where credentials are found; the function is asked only if there is a pull."""
+        given: Any = {}
+        if self.registry_credentials is not None and local_source(image) is None:
+            policy: Any = self.pull_policy
+            if await self._with_podman(lambda podman: podman.images.must_pull(image, policy)):
+                given = await _result(self.registry_credentials(self))
+        authfile = await self._filled_in(self.authfile, "authfile")
+        return Keyring(given=given, authfile=authfile, hub_authfile=self.hub_authfile)
+
+    async def _filled_in(self, template: str, option: str) -> str:
+        """Return a template of the administrator's with what is known before the image is."""
+        if not {*"{}"} & {*template}:
+            return template
+        name = self._account_name
+        account = await in_thread(name, partial(Account.lookup, name))
+        fields = known_fields(self._server_name, self.prefix, account)
+        return names.expand(template, fields, option=option)
 
     def _settings(self) -> ServerSettings:
         """Return the options as they are configured, but for those that take some work."""
@@ -545,6 +581,11 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             await self._with_podman(discard)
         except PodmanSpawnerError as error:
             self.log.info("Nothing to remove of %s: %s", self._log_name, error)
+
+
+async def _result(value: Any) -> Any:
+    """Return what a function of the administrator's returned, or what comes of it."""
+    return await value if inspect.isawaitable(value) else value
 
 
 def _loopback_port(url: str) -> int | None:

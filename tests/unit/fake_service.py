@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -71,7 +72,7 @@ def cut_off(start: bytes) -> Answer:
 class Request:
     method: str
     path: str
-    """Below ``/libpod/``, without the query."""
+    """Below ``/libpod/``, or the version of Docker's API, without the query."""
     query: str
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
@@ -174,7 +175,7 @@ def _read_request(stream) -> Request | None:
         return None
     method, target, _ = start.decode().split()
     path, _, query = target.partition("?")
-    request = Request(method, path.partition("/libpod/")[2], query)
+    request = Request(method, re.sub(r"^/v[\d.]+/(libpod/)?", "", path), query)
     while line := stream.readline().decode().strip():
         name, _, value = line.partition(": ")
         request.headers[name.lower()] = value

@@ -46,6 +46,7 @@ IMAGE = {
         "Entrypoint": "tini --",
         "Labels": None,
     },
+    "RepoTags": ["localhost/a:1"],
 }
 EVENT = {
     "Action": "died",
@@ -124,6 +125,7 @@ def test_image():
         command=("sh",),
         entrypoint=("tini", "--"),
         labels={},
+        names=("localhost/a:1",),
     )
 
 
@@ -189,6 +191,7 @@ def assert_types(found):
                 "oom_killed": bool,
                 "command": tuple,
                 "entrypoint": tuple,
+                "names": tuple,
             }.get(name, str)
             assert isinstance(value, wanted), (name, value)
             if name in ("id", "image_id"):

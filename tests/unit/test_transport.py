@@ -391,33 +391,6 @@ def test_a_line_without_end(fake):
             read()
 
 
-def test_pull(fake):
-    lines = [{"stream": "Trying\x1b[0m…\n"}, {"stream": "Copying\n"}, {"id": ID, "images": [ID]}]
-    body = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-    told = []
-    podman = fake({"POST images/pull": http(body)}).podman()
-    assert podman.images.pull("image", progress=told.append) == ID
-    assert told == ["Trying[0m…", "Copying"]
-
-
-@pytest.mark.parametrize(
-    ("body", "kind"),
-    [
-        (b'{"error": "unauthorized"}', ImageNotFound),
-        (b'{"stream": "Trying"}\n{"error": "no such host"}', ImageNotFound),
-        (b"", ImageNotFound),
-        (b'{"stream": "only words"}', ImageNotFound),
-        (b"[]", UntrustedServiceError),
-        (b"{", UntrustedServiceError),
-        (b'{"id": "../../etc"}', UntrustedServiceError),
-    ],
-)
-def test_pull_that_fails_with_200(fake, body, kind):
-    podman = fake({"POST images/pull": http(body)}).podman()
-    with pytest.raises(kind):
-        podman.images.pull("image")
-
-
 def test_events_end_at_their_time(fake):
     event = {"Action": "died", "Actor": {"ID": ID, "Attributes": {"name": "a"}}, "time": 1}
     drip = endlessly(chunk(json.dumps(event).encode() + b"\n"), after=CHUNKED, pause=0.05)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from traitlets import Enum, Float, HasTraits, Unicode
+from traitlets import Callable, Enum, Float, HasTraits, Unicode, Union
 
 from podmanspawner.images import PullPolicy
 
@@ -12,15 +12,32 @@ from podmanspawner.images import PullPolicy
 class ImageOptions(HasTraits):
     """Which image a server is made from, and how the account gets it."""
 
-    image = Unicode(
-        "quay.io/jupyterhub/singleuser:latest",
+    image = Union(
+        [Unicode(), Callable()],
+        default_value="quay.io/jupyterhub/singleuser:latest",
         help="""
-        Image of the server, as ``podman run`` takes it.
+        Image of the server: a name as ``podman run`` takes it, or a place on the host.
 
-        It needs the package ``jupyterhub`` and whatever your users work with. Example:
-        ``"quay.io/jupyter/scipy-notebook:latest"``.
+        It needs the package ``jupyterhub`` and whatever your users work with. Name the registry
+        too: what a short name means depends on the account. Examples:
+
+        - ``"quay.io/jupyter/scipy-notebook:latest"``, with ``docker://`` in front or not;
+        - ``"dir:/srv/images/lab"``, ``"oci:/srv/images/lab:latest"``,
+          ``"docker-archive:/srv/images/lab.tar"``, ``"oci-archive:/srv/images/lab.tar"``: imported
+          into the account with its own rights, once, see ``pull_policy``.
+
+        A template; fields: ``{username}``, ``{servername}``, ``{hub}``, ``{prefix}``,
+        ``{account}``, ``{home}``, ``{uid}``, ``{gid}``, as in ``volumes``.
+
+        Or a function, which may be a coroutine: it gets the spawner at each start and returns the
+        image, which is no template then. Example::
+
+            def image_of_group(spawner):
+                groups = {group.name for group in spawner.user.groups}
+                return "quay.io/jupyter/" + ("r" if "r" in groups else "base") + "-notebook"
 
         .. versionadded:: 0.1
+        .. versionchanged:: 1.0 templates, functions
         """,
     ).tag(config=True)
 
@@ -32,7 +49,9 @@ class ImageOptions(HasTraits):
 
         - ``"missing"`` (default): if it is not there.
         - ``"always"``: at each start.
-        - ``"newer"``: at each start, if the registry has a newer one.
+        - ``"newer"``: at each start, if the registry has a newer one, or the file on the host has
+          been changed. If the registry cannot be asked, the image that is there is
+          used.
         - ``"never"``: not at all; it must be there.
 
         .. versionadded:: 1.0
@@ -44,6 +63,51 @@ class ImageOptions(HasTraits):
         min=1.0,
         help="""
         Seconds after which a pull is given up. ``start_timeout`` must leave room for it.
+
+        .. versionadded:: 1.0
+        """,
+    ).tag(config=True)
+
+    authfile = Unicode(
+        help="""
+        File of the user's account with user names and passwords of registries.
+
+        As ``podman login --authfile`` writes it. Read with the account's own rights; accounts
+        without it do without. A template with the fields of ``image``. Default: none, and the
+        account's Podman looks for itself where ``podman login`` leaves them:
+        ``$XDG_RUNTIME_DIR/containers/auth.json`` and ``~/.config/containers/auth.json``. Example:
+        ``"{home}/.registries.json"``.
+
+        .. versionadded:: 1.0
+        """,
+    ).tag(config=True)
+
+    hub_authfile = Unicode(
+        help="""
+        File of the Hub's with user names and passwords of registries, for all users' pulls.
+
+        As ``podman login --authfile`` writes it. It must be the Hub's own with mode 0600. A pull
+        gets those of its own registry and no others; the account that pulls could read them
+        on the way, so let them be such as may read images only. Default: none. Example:
+        ``"/etc/jupyterhub/registries.json"``.
+
+        .. versionadded:: 1.0
+        """,
+    ).tag(config=True)
+
+    registry_credentials = Callable(
+        default_value=None,
+        allow_none=True,
+        help="""
+        Function that returns user names and passwords of registries, such as short-lived tokens.
+
+        Called with the spawner when an image is to be pulled; may be a coroutine. Returns a
+        dictionary of registries, or parts of them. It comes before ``authfile``, which comes
+        before ``hub_authfile``. Default: none. Example::
+
+            async def token(spawner):
+                token = await token_of(spawner.user.name)
+                return {"registry.example.org": {"username": "hub", "password": token}}
 
         .. versionadded:: 1.0
         """,
