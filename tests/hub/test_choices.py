@@ -210,7 +210,7 @@ async def test_options_that_every_spawner_has(user):
     [
         ({"shm_size": "much"}, "profile 'Bad': shm_size"),
         ({"cpu_limit": "many"}, "profile 'Bad': cpu_limit"),
-        ({"cap_add": "NET_RAW"}, "profile 'Bad': cap_add"),
+        ({"cap_add": 5}, "profile 'Bad': cap_add"),
         ({"ulimits": {"nofile": "all"}}, "ulimits"),
         ({"image": "localhost/no-such:1"}, "no image localhost/no-such:1"),
     ],
