@@ -74,10 +74,6 @@ class ChoiceOptions(HasTraits):
         """,
     ).tag(config=True)
 
-    @default("allowed_images")
-    def _default_allowed_images(self) -> list[str]:
-        return []
-
     @validate("allowed_images")
     def _check_allowed_images(self, proposal: dict[str, Any]) -> Any:
         value = proposal["value"]
@@ -117,10 +113,6 @@ class ChoiceOptions(HasTraits):
         .. versionadded:: 1.0
         """,
     ).tag(config=True)
-
-    @default("profile_list")
-    def _default_profile_list(self) -> list[dict[str, Any]]:
-        return []
 
     @validate("profile_list")
     def _check_profile_list(self, proposal: dict[str, Any]) -> Any:
