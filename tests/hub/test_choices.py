@@ -7,10 +7,14 @@ import json
 import pytest
 from tornado import web
 from traitlets import TraitError
+from traitlets.config import Config
+from wrapspawner import ProfilesSpawner
 
 from accounts import PASSWORD, SINGLEUSER, TINY, TINY_JOVYAN
 from hub import Hub
 from lone import ANSWERING, lone_spawner
+from podmanspawner import PodmanSpawner
+from podmanspawner.errors import ChoiceError
 
 OTHER = "localhost/podmanspawner/other:latest"
 SLEEPY = {
@@ -304,6 +308,31 @@ async def test_a_mapping_of_options_leaves_others_refused(user):
     spawner = chooser(user, {"other": "x"}, apply_user_options={"own": "hostname"})
     with pytest.raises(web.HTTPError, match="'other'"):
         await spawner.start()
+
+
+@pytest.mark.parametrize(
+    ("given", "image"),
+    [({"profile": "one"}, OTHER), ({"profile": "one", "image": TINY, "any": 1}, TINY)],
+)
+async def test_the_key_profile_is_its_own_for_a_wrapper(given, image):
+    offered = {"allowed_images": [OTHER, TINY]}
+    lone = lone_spawner("ada")
+    wrapper = ProfilesSpawner(
+        user=lone.user,
+        hub=lone.hub,
+        orm_spawner=lone.orm_spawner,
+        profiles=[("One", "one", PodmanSpawner, offered)],
+        user_options=given,
+        config=Config(),
+    )
+    wrapper.construct_child()
+    (step,) = await wrapper.child_spawner._chosen()
+    assert step.overrides == {"image": image}
+    wrapper.user_options = {"profile": "one", "image": "another"}
+    with pytest.raises(ChoiceError, match="'another'"):
+        await wrapper.child_spawner._chosen()
+    wrapper.child_spawner._forget_choice()
+    assert lone.orm_spawner.user_options is None
 
 
 # a real Hub
