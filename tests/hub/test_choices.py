@@ -246,6 +246,7 @@ async def test_a_value_of_the_users_own_is_their_fault(user):
     [
         *("account_template", "activation", "service_idle_seconds", "prefix", "name_template"),
         *("hub_id", "remove", "delete_grace_period", "host_ip", "allowed_images", "profile_list"),
+        *("stop_timeout", "delete_volumes", "secrets", "token_as_secret"),
         *("start_timeout", "http_timeout", "poll_interval", "options_form", "pre_spawn_hook"),
         *("group_overrides", "apply_user_options", "server_token_scopes", "ip"),
     ],

@@ -38,7 +38,8 @@ _OF_A_START = {
 _OF_MORE_THAN_A_START = {
     *("account_template", "activation", "service_idle_seconds"),
     *("prefix", "name_template", "hub_id"),
-    *("remove", "delete_grace_period", "host_ip"),
+    *("remove", "delete_grace_period", "stop_timeout", "delete_volumes", "host_ip"),
+    *("secrets", "token_as_secret"),
     *("allowed_images", "profile_list"),
 }
 """Options of this one by which a server is found and ended, also by a Hub that was restarted."""
