@@ -35,6 +35,7 @@ ORIGINAL = {
 }
 DOCKER = {
     "image": "image",
+    "allowed_images": "allowed_images",
     "pull_policy": "pull_policy",
     "prefix": "prefix",
     "name_template": "name_template",
@@ -49,6 +50,7 @@ DOCKER = {
 }
 KUBE = {
     "image": "image",
+    "profile_list": "profile_list",
     "pull_policy": "image_pull_policy",
     "hub_authfile": "image_pull_secrets",
     "name_template": "pod_name_template",

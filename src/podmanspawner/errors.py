@@ -5,6 +5,7 @@
     PodmanSpawnerError
     ├── AccountError             whom we refuse to serve
     ├── SpecError (ValueError)   an option that makes no container
+    ├── ChoiceError              a user chose what they may not; never in scripts
     ├── ServiceError             the account's Podman service does not run
     ├── UntrustedServiceError    what answered is not to be believed
     └── PodmanError              the engine refused an operation
@@ -37,6 +38,10 @@ class SpecError(PodmanSpawnerError, ValueError):
         super().__init__(f"{option}: {message}")
         self.option = option
         """Name of the option to change."""
+
+
+class ChoiceError(PodmanSpawnerError):
+    """A user chose what is not offered to them; the text is for the user."""
 
 
 class ServiceError(PodmanSpawnerError):

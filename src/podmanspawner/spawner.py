@@ -30,7 +30,14 @@ from .answers import plain, quoted
 from .builder import known_fields
 from .client import UserPodman
 from .credentials import Keyring
-from .errors import AccountError, ContainerNotFound, PodmanError, PodmanSpawnerError, SpecError
+from .errors import (
+    AccountError,
+    ChoiceError,
+    ContainerNotFound,
+    PodmanError,
+    PodmanSpawnerError,
+    SpecError,
+)
 from .readiness import speaks_http
 from .settings import ServerSettings
 from .threads import in_thread
@@ -122,7 +129,11 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         self._exit_code = 0
         self._stages.clear()
         try:
-            return await self._start()
+            with self._overridden(await self._chosen()):
+                return await self._start()
+        except ChoiceError as error:
+            self._forget_choice()
+            raise self._refusal(error) from error
         except PodmanSpawnerError as error:
             await self._discard()
             raise _for_the_page(error) from error

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from traitlets.config import Config
 
 import options
 import podmanspawner
@@ -104,3 +105,17 @@ def test_the_design_lists_every_module():
         r"^\| `(\w+(?:\.py|/))` \|", (DOCS / "explanation/design.md").read_text(), re.MULTILINE
     )
     assert sorted(listed) == sorted(sources - {"__init__.py"})
+
+
+CHOICES = (DOCS / "how-to/choices.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "block", re.findall(r"^```python\n(.*?)^```", CHOICES, re.MULTILINE | re.DOTALL)
+)
+def test_configurations_of_choices_are_taken(block):
+    c = Config()
+    exec(block, {"c": c})
+    spawner = PodmanSpawner(config=c)  # refuses what is no value of an option
+    for section in c.values():
+        assert section.keys() <= set(spawner.trait_names(config=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .choices import ChoiceOptions
 from .files import FileOptions
 from .hardening import HardeningOptions
 from .identity import IdentityOptions
@@ -25,5 +26,6 @@ class PodmanOptions(
     NetworkOptions,
     LimitOptions,
     HardeningOptions,
+    ChoiceOptions,
 ):
     """Options of the spawner, as an administrator sets them in ``jupyterhub_config.py``."""
