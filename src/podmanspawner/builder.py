@@ -45,6 +45,8 @@ def build(
     private = settings.network == "private"
     fields = _fields(settings, image, account)
     mapping, user = map_user(settings.user_mapping, image, account)
+    if settings.engine.one_owner:
+        _demand_owner(mapping, user, settings, image, account)
     network, network_options = _network(settings)
     working_dir = names.expand(settings.working_dir, fields, option="working_dir")
     hostname = names.expand(settings.hostname, fields, option="hostname")
@@ -119,6 +121,26 @@ def map_user(choice: str, image: ImageFacts, account: Account) -> tuple[UserMapp
     if mapping.uid is None:
         return mapping, f"{account.uid}:{account.gid}"
     return mapping, f"{mapping.uid}:{mapping.gid}"
+
+
+def _demand_owner(
+    mapping: UserMapping,
+    user: str | None,
+    settings: ServerSettings,
+    image: ImageFacts,
+    account: Account,
+) -> None:
+    """Refuse a user who is not the account, where the account owns all that the image has."""
+    if user is not None and not settings.container_user:  # the mapping's own
+        return
+    inside = 0 if mapping.mode == "root" else mapping.uid or account.uid
+    if _image_ids(image)[0] != inside:
+        raise SpecError(
+            "user_mapping",
+            f"with image_stores and fuse-overlayfs before 1.14, the files of the image belong to "
+            f"the account, and {image.user!r} would own none of them. Set user_mapping to 'auto', "
+            "or install fuse-overlayfs 1.14",
+        )
 
 
 def image_home(image: ImageFacts) -> str:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from . import ports
+from . import ports, stores
 from .answers import quoted
 from .builder import build, hub_url_inside
 from .errors import ContainerNotFound, PodmanError, PortTaken, SpecError, UntrustedServiceError
@@ -219,8 +219,12 @@ def _spec(
 
 
 def for_engine(settings: ServerSettings, podman: UserPodman) -> ServerSettings:
-    """Return the settings with what the engine decides: its network, and the Hub's address."""
-    engine = Engine(podman.engine_version, pasta=shutil.which("pasta") is not None)
+    """Return the settings with what the engine decides: network, owners, the Hub's address."""
+    engine = Engine(
+        podman.engine_version,
+        pasta=shutil.which("pasta") is not None,
+        one_owner=bool(settings.image_stores) and stores.one_owner(podman.account),
+    )
     environment = dict(settings.environment)
     for key in _HUB_URLS:
         if environment.get(key):

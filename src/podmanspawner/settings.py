@@ -23,12 +23,14 @@ NetworkChoice = Literal["private", "host"]
 
 @dataclass(frozen=True)
 class Engine:
-    """What of the account's engine decides how a private network is made."""
+    """What of the account's engine decides how a container is made."""
 
     version: tuple[int, ...]
     """Version of Podman, such as ``(5, 4, 2)``."""
     pasta: bool = False
     """Whether the program pasta is installed."""
+    one_owner: bool = False
+    """Whether every file of an image belongs to the account, whoever owns it in the image."""
 
     @property
     def private_network(self) -> Network:
@@ -89,6 +91,7 @@ class ServerSettings:
     """Template of where the account's home is mounted; empty for nowhere."""
     user_mapping: str = "auto"
     network: NetworkChoice = "private"
+    image_stores: Sequence[str] = ()
     engine: Engine = Engine((4, 3))
     hub_port: int | None = None
     """Port of the Hub on the host's 127.0.0.1; None if it listens elsewhere."""

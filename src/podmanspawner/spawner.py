@@ -19,7 +19,7 @@ from jupyterhub.spawner import Spawner
 from tornado import web
 from traitlets.config import Application
 
-from . import names, ports, server
+from . import names, ports, server, stores
 from .account import Account
 from .activation import service_for
 from .answers import plain, quoted
@@ -127,6 +127,8 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
     async def _start(self) -> str:
         self._demand_plain_http()
         self._report(10, f"Waking Podman for {self._account_name}")
+        if self.image_stores:
+            await in_thread(self._account_name, self._demand_stores)
         if not self.remove:
             await self._take_kept_token()
         settings = self._settings()
@@ -246,7 +248,10 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         def run() -> T:
             account = Account.lookup(self._account_name)
             service = service_for(
-                account, activation=self.activation, idle_seconds=self.service_idle_seconds
+                account,
+                activation=self.activation,
+                idle_seconds=self.service_idle_seconds,
+                flags=stores.flags(account, self.image_stores),
             )
             with contextlib.closing(UserPodman(service)) as podman:
                 opened.append(podman)
@@ -258,6 +263,17 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
                 podman.cancel()
 
         return await in_thread(self._account_name, run, cancel=cancel)
+
+    def _demand_stores(self) -> None:
+        """Refuse stores that do not serve before a service is started that stumbles over them."""
+        if self.activation == "existing":
+            raise SpecError(
+                "image_stores",
+                "a service that exists already is told nothing. Name the stores in "
+                "/etc/containers/storage.conf (additionalimagestores) and leave image_stores "
+                "empty, or set activation to 'auto'; see docs/how-to/shared-images.md",
+            )
+        stores.check(Account.lookup(self._account_name), self.image_stores)
 
     def _settings(self) -> ServerSettings:
         """Return the options as they are configured, but for those that take some work."""

@@ -28,6 +28,7 @@ ORDER = [
     "settings",
     "files",
     "privileges",
+    "stores",
     "sockets",
     "direct",
     "activation",

@@ -29,7 +29,7 @@ class ByteSize(ByteSpecification):  # type: ignore[misc]  # untyped package
         return size
 
 
-def as_trait_error(check: Callable[[str], object], value: str) -> None:
+def as_trait_error(check: Callable[[Any], object], value: object) -> None:
     """Let a check of ours refuse a value when it is set, as traitlets do."""
     try:
         check(value)
