@@ -94,14 +94,14 @@ def real_account(*, subordinate_ids: bool = True):
     name = f"pst{secrets.token_hex(4)}"
     subprocess.run(["useradd", "-m", "-s", "/bin/bash", name], check=True)
     subprocess.run(["chpasswd"], input=f"{name}:{PASSWORD}", text=True, check=True)
-    uid = int(subprocess.check_output(["id", "-u", name]))
+    uid, gid = (int(subprocess.check_output(["id", which, name])) for which in ("-u", "-g"))
     if not subordinate_ids:
         for file in ("/etc/subuid", "/etc/subgid"):
             subprocess.run(["sed", "-i", f"/^{name}:/d", file], check=True)
     else:
         runtime = Path(f"/run/user/{uid}")
         runtime.mkdir(mode=0o700, parents=True)
-        os.chown(runtime, uid, uid)
+        os.chown(runtime, uid, gid)
     try:
         yield RealAccount(name)
     finally:
