@@ -68,6 +68,7 @@ SYSTEMD = {
 }
 NEEDS = {
     "keep_groups": "crun",
+    "image_stores": "fuse-overlayfs",
 }
 """What an option needs besides Podman 4.3."""
 

