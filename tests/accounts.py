@@ -92,7 +92,7 @@ def real_account(*, subordinate_ids: bool = True):
     if os.geteuid() != 0:
         pytest.fail("these tests make Unix accounts: run them as root")
     name = f"pst{secrets.token_hex(4)}"
-    subprocess.run(["useradd", "-m", "-s", "/bin/bash", name], check=True)
+    _change_accounts("useradd", "-m", "-s", "/bin/bash", name)
     subprocess.run(["chpasswd"], input=f"{name}:{PASSWORD}", text=True, check=True)
     uid, gid = (int(subprocess.check_output(["id", which, name])) for which in ("-u", "-g"))
     if not subordinate_ids:
@@ -107,7 +107,18 @@ def real_account(*, subordinate_ids: bool = True):
     finally:
         _end_processes(uid, _subordinate_uids(name))
         shutil.rmtree(f"/run/user/{uid}", ignore_errors=True)
-        subprocess.run(["userdel", "-rf", name], check=True, capture_output=True)
+        _change_accounts("userdel", "-rf", name)
+
+
+def _change_accounts(*command: str) -> None:
+    """Run a command that changes /etc/passwd; another one may hold its lock just then."""
+    for attempt in range(20):
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode == 0:
+            return
+        assert "lock" in done.stderr, done.stderr
+        time.sleep(0.1 * attempt)
+    raise AssertionError(done.stderr)
 
 
 def _end_processes(uid: int, subuids: range) -> None:

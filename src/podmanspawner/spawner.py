@@ -269,8 +269,8 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         if self.activation == "existing":
             raise SpecError(
                 "image_stores",
-                "a service that exists already is told nothing. Name the stores in "
-                "/etc/containers/storage.conf (additionalimagestores) and leave image_stores "
+                "a service that exists already is told nothing. Name the stores in the account's "
+                "~/.config/containers/storage.conf (additionalimagestores) and leave image_stores "
                 "empty, or set activation to 'auto'; see docs/how-to/shared-images.md",
             )
         stores.check(Account.lookup(self._account_name), self.image_stores)

@@ -16,7 +16,7 @@ from tornado import web
 
 from accounts import SINGLEUSER, TINY, TINY_JOVYAN, archive, real_account
 from lone import lone_spawner
-from podmanspawner import SpecError, UserPodman, stores
+from podmanspawner import PodmanService, SpecError, UserPodman, stores
 from podmanspawner.activation import service_for
 
 TOP = Path(__file__).parents[2]
@@ -34,9 +34,9 @@ def place():
     shutil.rmtree(folder)
 
 
-def make(folder, *images):
+def make(*arguments):
     return subprocess.run(
-        [MAKE, folder, *images], capture_output=True, text=True, timeout=300, check=False
+        [MAKE, *arguments], capture_output=True, text=True, timeout=300, check=False
     )
 
 
@@ -276,7 +276,8 @@ async def test_a_service_that_exists_is_told_nothing(user, store):
         (["new", "{tiny}"], "absolute"),
         (["{place}/a,b", "{tiny}"], "without commas"),
         (["{place}/store", "{tiny}"], "exists"),
-        (["{place}/new", "{place}/no-archive"], "no-archive"),
+        (["{place}/new", "{place}/no-archive"], "invalid reference"),
+        (["{place}/new", "{tiny}", "localhost:1/no/such"], "localhost:1/no/such"),
         (["/var/tmp/new-store", "{tiny}"], None),
         (["{home}/new", "{tiny}"], "folder of root's"),
     ],
@@ -331,7 +332,7 @@ async def test_make_update_and_remove_as_documented(user, place):
 
     done = run(removed)
     assert old.exists()
-    assert f"{old} is in use" in done.stdout
+    assert f"{old} is in use: /proc/" in done.stdout
     await spawner_for_again(running, user, new, old).stop()
     done = run(removed)
     assert (done.returncode, old.exists()) == (0, False), done.stderr
@@ -379,28 +380,28 @@ def changed_image(place, word):
     return place / "newer.tar"
 
 
-def test_the_whole_host_can_use_it_as_documented(store):
-    """The file of the page, where storage.conf is; in a mount namespace of the test's own."""
+async def test_an_accounts_own_podman_can_use_it_as_documented(store):
+    """The file of the page; then its own service, which exists already, starts servers from it."""
     (text,) = re.findall(r"^```ini\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     text = text.replace("/var/lib/shared-images/2026-09", store)
-    with real_account() as user, tempfile.NamedTemporaryFile("w", dir="/var/tmp") as file:
-        if not stores.one_owner(user.account):
+    script = "cd && touch a && touch b && stat -c %u:%g . a b"
+    keep = ["--network", "none", "--userns", "keep-id:uid=1000,gid=100", "--pull", "never"]
+    with real_account() as user:
+        if stores.one_owner(user.account):
             text = text.replace("# mountopt", "mountopt")
-        file.write(text)
-        file.flush()
-        os.chmod(file.name, 0o644)
-        script = (
-            f"mount --bind {file.name} /etc/containers/storage.conf && "
-            f"exec setpriv --reuid {user.name} --regid {user.account.gid} --init-groups "
-            f"env -i HOME={user.account.home} USER={user.name} PATH=/usr/bin:/bin:/usr/sbin "
-            f"XDG_RUNTIME_DIR={user.account.runtime_dir} "
-            f"podman run --rm --network none --userns keep-id:uid=1000,gid=100 {TINY_JOVYAN} "
-            "sh -c 'cd && touch a && touch b && stat -c %u:%g . a b'"
-        )
-        done = subprocess.run(
-            ["unshare", "--mount", "sh", "-c", script], cwd="/", text=True, capture_output=True
-        )
-        assert done.stdout.split() == ["1000:100"] * 3, done.stderr
+        user.run("sh", "-c", f"mkdir -p ~/.config/containers && echo '{text}' > "
+                 "~/.config/containers/storage.conf")  # fmt: skip
+        said = user.podman("run", "--rm", *keep, TINY_JOVYAN, "sh", "-c", script)
+        assert said.split() == ["1000:100"] * 3
+        service = PodmanService(user.account, activation="direct")
+        with UserPodman(service) as podman:
+            podman.ping()
+            spawner = lone_spawner(user.name, activation="existing")
+            await spawner.start()
+            assert podman.inspect(spawner.container_id).state.running
+            assert user.podman("inspect", "-f", "{{.State.Status}}", spawner.container_id)
+            await spawner.stop()
+        service.close()
         assert bytes_used(storage(user)) < 400 * KIB
 
 
@@ -421,7 +422,8 @@ async def test_a_real_image(place, tell):
     assert make(place / "real", archive(SINGLEUSER)).returncode == 0
     filled = time.perf_counter() - began
     with real_account() as user:
-        spawner = spawner_for(user, place / "real", image=SINGLEUSER, cmd=None)
+        serve = ["python3", "-m", "http.server", "8888"]
+        spawner = spawner_for(user, place / "real", image=SINGLEUSER, cmd=serve)
         began = time.perf_counter()
         await spawner.start()
         started = time.perf_counter() - began
