@@ -62,14 +62,15 @@ def one_owner(account: Account) -> bool:
     ref: https://github.com/containers/fuse-overlayfs/pull/410
     """
     program = _mount_program()
-    key = (program, Path(program).stat().st_mtime_ns)
+    # The account could meddle with what its process says: that counts for itself alone.
+    key = (account.uid, program, Path(program).stat().st_mtime_ns)
     if key not in _one_owner:
         said = privileges.run(account, [Path(program).name, "--version"])
         _one_owner[key] = version(said) < _KEEPS_OWNERS_SINCE
     return _one_owner[key]
 
 
-_one_owner: dict[tuple[str, int], bool] = {}
+_one_owner: dict[tuple[int, str, int], bool] = {}
 
 
 def version(said: str) -> tuple[int, ...]:
