@@ -80,6 +80,7 @@ NEEDS = {
     "pids_limit": "cgroup v2",
     "gpus": "CDI",
     "selinux_opts": "SELinux",
+    "image_stores": "fuse-overlayfs",
 }
 """What an option needs besides Podman 4.3."""
 

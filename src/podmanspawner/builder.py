@@ -47,6 +47,8 @@ def build(
     fields = _fields(settings, image, account)
     mapping, user = map_user(settings.user_mapping, image, account)
     _check_mapping(settings, mapping, account)
+    if settings.engine.one_owner:
+        _demand_owner(mapping, user, settings, image, account)
     network, network_options, networks = reach.network(settings)
     working_dir = names.expand(settings.working_dir, fields, option="working_dir")
     hostname = names.expand(settings.hostname, fields, option="hostname")
@@ -135,7 +137,7 @@ def _check_mapping(settings: ServerSettings, mapping: UserMapping, account: Acco
     if account.subuids and account.subgids:
         uids, gids = (sum(ids.count for ids in of) for of in (account.subuids, account.subgids))
         mapping.check_fits(uids, gids)
-    if settings.home_target and not mapping.has_account:
+    if settings.home_target and mapping.account_inside(account.uid) is None:
         raise SpecError(
             "home_target",
             f"with user_mapping {settings.user_mapping!r} nobody in the container is the account, "
@@ -160,6 +162,25 @@ def _groups(settings: ServerSettings) -> tuple[str, ...]:
     if settings.supplemental_gids and settings.keep_groups:
         raise SpecError("supplemental_gids", "they do not go with keep_groups; choose one of both")
     return tuple(map(str, settings.supplemental_gids))
+
+
+def _demand_owner(
+    mapping: UserMapping,
+    user: str | None,
+    settings: ServerSettings,
+    image: ImageFacts,
+    account: Account,
+) -> None:
+    """Refuse a user who is not the account, where the account owns all that the image has."""
+    if user is not None and not settings.container_user:  # the mapping's own
+        return
+    if _image_ids(image)[0] != mapping.account_inside(account.uid):
+        raise SpecError(
+            "user_mapping",
+            f"with image_stores and fuse-overlayfs before 1.14, the files of the image belong to "
+            f"the account, and {image.user!r} would own none of them. Set user_mapping to 'auto', "
+            "or install fuse-overlayfs 1.14",
+        )
 
 
 def image_home(image: ImageFacts) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import posixpath
 import re
 import signal
 from typing import TYPE_CHECKING
@@ -230,6 +231,15 @@ def device(value: str) -> None:
             "container and permissions if needed ('/dev/sda:/dev/disk:r'), or a CDI name such "
             "as 'nvidia.com/gpu=all'",
         )
+
+
+def image_stores(paths: Sequence[str]) -> None:
+    """Refuse what cannot be the folder of an image store in the engine's list of options."""
+    for path in paths:
+        if not posixpath.isabs(path) or posixpath.normpath(path) != path:
+            raise SpecError("image_stores", f"{path!r} is no absolute path of a store's folder")
+        if "," in path or path != path.strip() or _CONTROL.search(path):
+            raise SpecError("image_stores", f"{path!r}: the engine takes no such characters")
 
 
 def bytes_at_least(option: str, value: int, least: int) -> None:

@@ -116,12 +116,17 @@ class UserMapping:
             "'0:1:1000,1000:0:1,1001:1001:64536'",
         )
 
-    @property
-    def has_account(self) -> bool:
-        """Whether somebody in the container is the account."""
+    def account_inside(self, uid: int) -> int | None:
+        """Return who of the container is the account; None if nobody is.
+
+        Args:
+            uid: the account's own number, on the host.
+        """
         if self.mode == "ids":
-            return any(ids.host == 0 for ids in self.uids)
-        return self.mode != "auto-userns"
+            return next((ids.container for ids in self.uids if ids.host == 0), None)
+        if self.mode == "keep-id":
+            return uid if self.uid is None else self.uid
+        return 0 if self.mode == "root" else None
 
     def check_fits(self, uids: int, gids: int) -> None:
         """Refuse ranges of which the account has not as many subordinate ids.

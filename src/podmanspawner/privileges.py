@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from .account import Account
 
 _BECOME = str(Path(__file__).with_name("_become.py"))
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where programs that run as an account are looked for."""
 _STATUS_SECONDS = 10.0
 _STATUS_BYTES = 4096
 _LOOK_SECONDS = 0.1
@@ -69,7 +70,7 @@ def environment(account: Account, extra: Mapping[str, str] | None = None) -> dic
         "HOME": account.home,
         "USER": account.name,
         "LOGNAME": account.name,
-        "PATH": _PATH,
+        "PATH": PATH,
         "LANG": "C.UTF-8",
         "XDG_RUNTIME_DIR": str(account.runtime_dir),
     }
@@ -241,7 +242,7 @@ def _start(
 def _not_started(account: Account, program: Sequence[str], complaint: str) -> ServiceError:
     remedy = "See docs/how-to/troubleshooting.md."
     if complaint.startswith(f"starting {program[0]}: FileNotFoundError"):
-        remedy = f"Install it ('apt-get install {program[0]}'); it is looked for in {_PATH}."
+        remedy = f"Install it ('apt-get install {program[0]}'); it is looked for in {PATH}."
     elif "Permission" in complaint:
         remedy = f"Check who owns {account.runtime_dir} and what is below it."
     what = f"{program[0]} could not be started as {account.name}: {complaint}. {remedy}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from . import certs, cgroups, ports, sources, vault
+from . import certs, cgroups, ports, sources, stores, vault
 from .answers import quoted
 from .builder import build
 from .errors import ContainerNotFound, PodmanError, PortTaken, SpecError, UntrustedServiceError
@@ -340,8 +340,12 @@ def _spec(
 
 
 def for_engine(settings: ServerSettings, podman: UserPodman) -> ServerSettings:
-    """Return the settings with what the engine decides: its network, and the Hub's address."""
-    engine = Engine(podman.engine_version, pasta=shutil.which("pasta") is not None)
+    """Return the settings with what the engine decides: network, owners, the Hub's address."""
+    engine = Engine(
+        podman.engine_version,
+        pasta=shutil.which("pasta") is not None,
+        one_owner=bool(settings.image_stores) and stores.one_owner(podman.account),
+    )
     settings = replace(settings, engine=engine)
     urls = {key: settings.environment[key] for key in _HUB_URLS if settings.environment.get(key)}
     inside = {key: hub_url_inside(url, settings) for key, url in urls.items()}

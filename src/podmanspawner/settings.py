@@ -22,12 +22,14 @@ _PASTA_SINCE = (4, 4)
 
 @dataclass(frozen=True)
 class Engine:
-    """What of the account's engine decides how a private network is made."""
+    """What of the account's engine decides how a container is made."""
 
     version: tuple[int, ...]
     """Version of Podman, such as ``(5, 4, 2)``."""
     pasta: bool = False
     """Whether the program pasta is installed."""
+    one_owner: bool = False
+    """Whether every file of an image belongs to the account, whoever owns it in the image."""
 
     @property
     def private_network(self) -> Network:
@@ -92,6 +94,7 @@ class ServerSettings:
     """Whether folders to be mounted for writing are made where they are missing."""
     user_mapping: str = "auto"
     supplemental_gids: Sequence[int | str] = ()
+    image_stores: Sequence[str] = ()
     network: str = "private"
     engine: Engine = Engine((4, 3))
     hub_port: int | None = None

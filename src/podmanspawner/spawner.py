@@ -23,7 +23,7 @@ from tornado import web
 from traitlets import default
 from traitlets.config import Application
 
-from . import certs, names, ports, server, sources
+from . import certs, names, ports, server, sources, stores
 from .account import Account
 from .activation import service_for
 from .answers import plain, quoted
@@ -147,6 +147,8 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
     async def _start(self) -> str:
         certificates = self._certificates()  # before the Hub makes the user's next ones
         self._report(10, f"Waking Podman for {self._account_name}")
+        if self.image_stores:
+            await in_thread(self._account_name, self._demand_stores)
         if not self.remove:
             await self._take_kept_token()
         settings = dataclasses.replace(
@@ -308,7 +310,10 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         def run() -> T:
             account = Account.lookup(self._account_name)
             service = service_for(
-                account, activation=self.activation, idle_seconds=self.service_idle_seconds
+                account,
+                activation=self.activation,
+                idle_seconds=self.service_idle_seconds,
+                flags=stores.flags(account, self.image_stores),
             )
             with contextlib.closing(UserPodman(service)) as podman:
                 opened.append(podman)
@@ -348,6 +353,17 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         account = await in_thread(name, partial(Account.lookup, name))
         fields = known_fields(self._server_name, self.prefix, account)
         return names.expand(template, fields, option=option)
+
+    def _demand_stores(self) -> None:
+        """Refuse stores that do not serve before a service is started that stumbles over them."""
+        if self.activation == "existing":
+            raise SpecError(
+                "image_stores",
+                "a service that exists already is told nothing. Name the stores in the account's "
+                "~/.config/containers/storage.conf (additionalimagestores) and leave image_stores "
+                "empty, or set activation to 'auto'; see docs/how-to/shared-images.md",
+            )
+        stores.check(Account.lookup(self._account_name), self.image_stores)
 
     def _settings(self) -> ServerSettings:
         """Return the options as they are configured, but for those that take some work."""

@@ -392,6 +392,13 @@ async def test_a_hook_knows_its_spawner_and_has_the_last_word(user):
         ("port_range", 30000),
         ("extra_ports", ["localhost:80:80"]),
         ("dns_search", {"lab": 1}),
+        ("image_stores", [1]),
+        ("image_stores", ["shared-images"]),
+        ("image_stores", ["/var/lib/../shared-images"]),
+        ("image_stores", ["/var/lib/a,b"]),
+        ("image_stores", ["/var/lib/a\n"]),
+        ("image_stores", ["/var/lib/a "]),
+        ("image_stores", [""]),
     ],
 )
 def test_a_value_of_another_type_names_its_option(option, value):

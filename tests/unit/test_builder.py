@@ -90,6 +90,36 @@ def test_map_user(choice, image, mapping, user):
     assert map_user(choice, image, ACCOUNT) == (mapping, user)
 
 
+ONE_OWNER = Engine((4, 3, 1), one_owner=True)
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "served"),
+    [
+        (facts("jovyan", uid=1000, gid=100), {}, True),
+        (facts(""), {}, True),
+        (facts("root"), {"user_mapping": "root"}, True),
+        (facts("jovyan", uid=1000, gid=100), {"user_mapping": "keep-id"}, True),
+        (facts("jovyan"), {"user_mapping": "keep-id:uid=7,gid=8"}, True),
+        (facts("1234"), {"container_user": "1234"}, True),
+        (facts("root"), {"container_user": "root"}, True),
+        (facts("jovyan", uid=1000, gid=100), {"user_mapping": "root"}, False),
+        (facts("1234"), {"container_user": "1234", "user_mapping": "keep-id:uid=7,gid=8"}, False),
+        (facts("1234"), {"container_user": "1234", "user_mapping": "root"}, False),
+        (facts("root"), {"container_user": "root", "user_mapping": "keep-id"}, False),
+    ],
+)
+def test_where_all_files_are_the_accounts_so_is_the_user(image, options, served):
+    options = {"home_target": "", "cmd": ["sh"], **options}
+    assert make(image, **options)
+    if served:
+        assert make(image, engine=ONE_OWNER, **options) == make(image, **options)
+        return
+    with pytest.raises(SpecError, match=f"image_stores.*{image.user!r} would own none") as caught:
+        make(image, engine=ONE_OWNER, **options)
+    assert caught.value.option == "user_mapping"
+
+
 @pytest.mark.parametrize(
     "image",
     [

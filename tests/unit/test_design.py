@@ -39,6 +39,7 @@ ORDER = [
     "credentials",
     "pulls",
     "imports",
+    "stores",
     "sockets",
     "direct",
     "activation",

@@ -57,7 +57,7 @@ def test_the_environment_is_made_from_nothing(monkeypatch):
         "HOME": ME.home,
         "USER": "me",
         "LOGNAME": "me",
-        "PATH": privileges._PATH,
+        "PATH": privileges.PATH,
         "LANG": "C.UTF-8",
         "XDG_RUNTIME_DIR": f"/run/user/{ME.uid}",
         **{

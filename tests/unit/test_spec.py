@@ -353,12 +353,12 @@ def test_parse_port(text, port):
 
 
 @pytest.mark.parametrize(
-    ("text", "has"),
-    [("root", True), ("keep-id", True), ("auto-userns", False), ("0:1:5", False),
-     ("0:1:5,5:0:1", True)],
+    ("text", "who"),
+    [("root", 0), ("keep-id", 1001), ("keep-id:uid=7,gid=8", 7), ("auto-userns", None),
+     ("0:1:5", None), ("0:1:5,5:0:1", 5)],
 )  # fmt: skip
-def test_who_has_the_account(text, has):
-    assert UserMapping.parse(text).has_account is has
+def test_who_is_the_account(text, who):
+    assert UserMapping.parse(text).account_inside(1001) == who
 
 
 def test_spec_keeps_its_own_values():

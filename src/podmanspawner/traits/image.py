@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
-from traitlets import Callable, Enum, Float, HasTraits, Unicode, Union
+from traitlets import Callable, Enum, Float, HasTraits, List, Unicode, Union, validate
 
+from podmanspawner import checks
 from podmanspawner.images import PullPolicy
+
+from .base import as_trait_error
 
 
 class ImageOptions(HasTraits):
@@ -112,3 +115,24 @@ class ImageOptions(HasTraits):
         .. versionadded:: 1.0
         """,
     ).tag(config=True)
+
+    image_stores = List(
+        Unicode(),
+        help="""
+        Folders with images that servers use without a copy in the user's account.
+
+        Image stores that root made with ``force_mask = "shared"``, readable to every account; see
+        ``examples/shared-store/make-store``. The first one that has the image serves it, after
+        the account's own store. It needs fuse-overlayfs; before its version 1.14 every file of
+        an image belongs to the user in the container. Not with ``activation = "existing"``.
+        Default: none. Example: ``["/var/lib/shared-images/2026-09"]``.
+
+        .. versionadded:: 1.0
+        """,
+    ).tag(config=True)
+
+    @validate("image_stores")
+    def _check_image_stores(self, proposal: dict[str, Any]) -> list[str]:
+        value: list[str] = proposal["value"]
+        as_trait_error(checks.image_stores, value)
+        return value
