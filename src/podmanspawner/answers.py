@@ -320,6 +320,12 @@ def refused_option(message: str) -> tuple[str, str] | None:
         )
     if found := re.search(r"unresolvable CDI devices? ([^\s:]+)", message):
         return "devices", f"no CDI specification in /etc/cdi or /run/cdi has {found.group(1)}"
+    if "aardvark-dns failed to start" in message:
+        return "network", (
+            "the server of the network's names needs the account's systemd user manager "
+            "(loginctl enable-linger); or make the network with 'podman network create "
+            "--disable-dns'"
+        )
     if found := re.search(r'mounting overlay failed "([^"]*)"', message):
         return "mounts", f"the source {found.group(1)} cannot be had as an overlay. Create it"
     if found := re.search(r'creating image volume "([^"]*)"', message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import posixpath
 import shutil
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 PORT_LABEL = "podmanspawner.port"
 TOKEN = "JUPYTERHUB_API_TOKEN"  # noqa: S105, the name of a variable
 PORT_TRIES = 3
+_PORT_AGAIN = (0.0, 0.1, 0.4)
+"""Seconds."""
 LOG_LINES = 30
 PROGRESS_SECONDS = 0.5
 PULL_BEGINS, PULL_ENDS = 20, 49
@@ -231,15 +234,19 @@ def _resume(
     old: Container,
     report: Callable[[int, str], None],
 ) -> Started | None:
-    """Start a kept container, or remove it if somebody has its port."""
+    """Start a kept container, or remove it if somebody has its port.
+
+    That may be its own from before for a moment: pasta ends a little later than the container.
+    """
     report(70, "Starting the container that was kept")
     _deliver(podman, settings, old.id)
-    try:
-        podman.start(old.id)
-    except PortTaken:
-        podman.remove(old.id)
-        return None
-    return Started(old.id, kept_port(old) or 0, resumed=True)
+    for pause in _PORT_AGAIN:
+        time.sleep(pause)
+        with contextlib.suppress(PortTaken):
+            podman.start(old.id)
+            return Started(old.id, kept_port(old) or 0, resumed=True)
+    podman.remove(old.id)
+    return None
 
 
 def _create_and_start(

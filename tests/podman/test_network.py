@@ -54,8 +54,9 @@ def hub_on(address):
 @pytest.fixture(scope="module")
 def podman(ada):
     ada.load(TINY_JOVYAN)
-    ada.podman("network", "create", "lab")
-    ada.podman("network", "create", "--internal", "cell")
+    # names are no matter here; their server needs the account's bus where systemd runs
+    ada.podman("network", "create", "--disable-dns", "lab")
+    ada.podman("network", "create", "--disable-dns", "--internal", "cell")
     with UserPodman.for_user(ada.name) as podman:
         yield podman
     ada.podman("network", "rm", "lab", "cell")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -18,7 +19,11 @@ SERVER = ServerName("8081", "ada")
 SETTINGS = ServerSettings(
     image=TINY_JOVYAN,
     server=SERVER,
-    cmd=["sh", "-c", "ls -ln /run/secrets; env; cat /run/secrets/*; exec sleep 60"],
+    cmd=[
+        "sh",
+        "-c",
+        "exec 2>&1; ls -ln /run/secrets; env; cat /run/secrets/*; echo; echo END; sleep 60",
+    ],
     environment={"JUPYTERHUB_API_TOKEN": TOKEN, "JPY_API_TOKEN": TOKEN, "A": "1"},
 )
 
@@ -46,8 +51,12 @@ def launch(podman, keep=False, **options):
 
 
 def printed(podman, started):
-    server.last_words(podman, started.id)
-    return podman.logs(started.id)
+    """Return all that the server has to say."""
+    end = time.monotonic() + 20
+    while not (said := podman.logs(started.id)).endswith("\nEND\n"):
+        assert time.monotonic() < end, said
+        time.sleep(0.05)
+    return said
 
 
 def inside(podman, started):

@@ -355,11 +355,25 @@ def test_missing_path(message, wanted):
             "create healthcheck: unable to get systemd connection to add healthchecks: lstat /run",
             "healthcheck",
         ),
+        ("netavark: IO error: aardvark-dns failed to start: Failed to connect", "network"),
         ("no such container", None),
     ],
 )
 def test_refused_option(message, option):
     refused = a.refused_option(message)
+    assert (refused[0] if refused else None) == option
+
+
+@pytest.mark.parametrize(
+    ("message", "option"),
+    [
+        ("opening seccomp profile failed: open /a: no such file or directory", "seccomp_profile"),
+        ('running container create option: no secret with name or id "a": no such', "secrets"),
+        ("no such container", None),
+    ],
+)
+def test_refused_security(message, option):
+    refused = a.refused_security(message)
     assert (refused[0] if refused else None) == option
 
 
