@@ -308,7 +308,10 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         def run() -> T:
             account = Account.lookup(self._account_name)
             service = service_for(
-                account, activation=self.activation, idle_seconds=self.service_idle_seconds
+                account,
+                activation=self.activation,
+                idle_seconds=self.service_idle_seconds,
+                enable_linger=self.enable_linger,
             )
             with contextlib.closing(UserPodman(service)) as podman:
                 opened.append(podman)

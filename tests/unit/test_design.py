@@ -41,6 +41,7 @@ ORDER = [
     "imports",
     "sockets",
     "direct",
+    "systemd",
     "activation",
     "transport",
     "rest",
