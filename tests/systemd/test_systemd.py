@@ -93,6 +93,13 @@ def test_no_linger_if_not_wanted(visitor):
     assert is_active(manager(visitor)) == "active"
 
 
+def test_a_service_with_flags_of_its_own_is_started_directly(visitor):
+    """In a runtime directory that logind makes all the same."""
+    assert reach(visitor, "auto", flags=["--log-level=info"])
+    assert is_active(manager(visitor)) == "active"
+    assert user_systemctl(visitor, "is-active", "podman.socket") == "inactive"
+
+
 @pytest.mark.parametrize("way", ["existing", "direct"])
 def test_ways_that_leave_the_host_as_it_is(visitor, way):
     with pytest.raises((AccountError, ServiceError), match="enable-linger|podman.socket"):
@@ -362,7 +369,7 @@ async def test_without_linger_a_logout_ends_it_and_poll_says_so(visitor):
     visitor.load(TINY_JOVYAN)
     with logged_in(visitor):
         spawner = await begin(visitor, enable_linger=False)
-    until(lambda: is_active(manager(visitor)) != "active")
+    until(lambda: is_active(manager(visitor)) == "inactive")
     assert await spawner.poll() is not None
     spawner = await begin(visitor, enable_linger=False)
     await end(spawner, visitor)
