@@ -96,9 +96,17 @@ def change_accounts(*command: str, **options) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def booted() -> bool:
+    """Whether this host runs systemd, which then makes runtime directories."""
+    return Path("/run/systemd/system").is_dir()
+
+
 @contextmanager
-def real_account(*, subordinate_ids: bool = True):
-    """Make an account with a home and subordinate ids; remove it and all that is its own."""
+def real_account(*, subordinate_ids: bool = True, runtime_dir: bool = True):
+    """Make an account with a home and subordinate ids; remove it and all that is its own.
+
+    With systemd, one that has a runtime directory lingers, as one that has logged in does not.
+    """
     if os.geteuid() != 0:
         pytest.fail("these tests make Unix accounts: run them as root")
     name = f"pst{secrets.token_hex(4)}"
@@ -108,17 +116,45 @@ def real_account(*, subordinate_ids: bool = True):
     if not subordinate_ids:
         for file in ("/etc/subuid", "/etc/subgid"):
             subprocess.run(["sed", "-i", f"/^{name}:/d", file], check=True)
+    elif runtime_dir:
+        _make_runtime_dir(name, uid)
+    try:
+        yield RealAccount(name)
+    finally:
+        if booted():
+            subprocess.run(["loginctl", "disable-linger", name], check=True)
+        _end_processes(uid, _subordinate_uids(name))
+        if booted():
+            _end_user_manager(uid)
+        shutil.rmtree(f"/run/user/{uid}", ignore_errors=True)
+        change_accounts("userdel", "-rf", name)
+
+
+def _make_runtime_dir(name: str, uid: int) -> None:
+    if booted():
+        subprocess.run(["loginctl", "enable-linger", name], check=True)
+        subprocess.run(["systemctl", "start", f"user@{uid}.service"], check=True)
     else:
         runtime = Path(f"/run/user/{uid}")
         runtime.mkdir(mode=0o700, parents=True)
         # with another group than the account's, Podman opens the folder to everybody
         os.chown(runtime, uid, int(subprocess.check_output(["id", "-g", name])))
-    try:
-        yield RealAccount(name)
-    finally:
-        _end_processes(uid, _subordinate_uids(name))
-        shutil.rmtree(f"/run/user/{uid}", ignore_errors=True)
-        change_accounts("userdel", "-rf", name)
+
+
+def _end_user_manager(uid: int) -> None:
+    """See logind forget the account: the next one of that uid must not meet it half ended."""
+    subprocess.run(["loginctl", "terminate-user", str(uid)], check=False, capture_output=True)
+    units = [f"user@{uid}.service", f"user-runtime-dir@{uid}.service"]
+    subprocess.run(["systemctl", "stop", *units], check=True)
+    subprocess.run(["systemctl", "reset-failed", *units], check=False, capture_output=True)
+    for _ in range(300):
+        shown = subprocess.run(
+            ["loginctl", "show-user", str(uid)], check=False, capture_output=True
+        )
+        if shown.returncode:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"logind does not forget uid {uid}")
 
 
 def _end_processes(uid: int, subuids: range) -> None:

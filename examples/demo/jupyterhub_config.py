@@ -20,3 +20,5 @@ c.Authenticator.allowed_users = set(os.environ["PODMANSPAWNER_DEMO_USERS"].split
 c.JupyterHub.spawner_class = "podman"
 c.PodmanSpawner.image = "localhost/podmanspawner/singleuser:latest"
 c.PodmanSpawner.pull_policy = "never"
+# The accounts of the demo linger by its own doing; nobody else is made to.
+c.PodmanSpawner.enable_linger = False

@@ -203,7 +203,8 @@ def make_runtime_dir(account: Account) -> None:
         raise AccountError(
             account.name,
             f"{account.name} has no runtime directory {account.runtime_dir}, because it has no "
-            f"session and no linger. Run 'loginctl enable-linger {account.name}' as root.",
+            f"session and no linger. Run 'loginctl enable-linger {account.name}' as root, or set "
+            "activation to 'auto' or 'systemd'.",
         )
     if os.geteuid() != 0:
         raise AccountError(

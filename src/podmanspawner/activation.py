@@ -1,15 +1,18 @@
 """The socket-activation helper: find, wake or start ``podman system service`` for an account.
 
-Two ways, tried in this order by ``activation="auto"``:
+Three ways, tried in this order by ``activation="auto"``:
 
 ``existing``
     The account's socket answers already: its own ``podman.socket`` or service.
+``systemd``
+    The account's user manager is made to run and to listen, with its ``podman.socket``.
 ``direct``
     The account's own process listens; the Hub keeps the descriptor and starts the service on it
     whenever a connection waits, as systemd would. The service goes away by itself when idle.
 
-Either way the peer is proved to be the account before a byte is sent. A service that is to have
-flags or variables of its own gets a socket of its own: what exists at the usual one lacks them.
+In each the peer is proved to be the account before a byte is sent. A service that is to have flags
+or variables of its own gets a socket of its own, and is started directly: what exists at the usual
+one lacks them.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Literal, get_args
 
-from . import privileges
+from . import privileges, systemd
 from .direct import DirectService
 from .errors import PodmanSpawnerError, ServiceError, UntrustedServiceError
 from .sockets import connect_pinned, open_socket_path
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
     from .account import Account
 
-Activation = Literal["auto", "existing", "direct"]
+Activation = Literal["auto", "existing", "systemd", "direct"]
 """How an account's service is reached."""
 
 log = logging.getLogger(__name__)
@@ -49,6 +52,7 @@ class PodmanService:
         *,
         activation: Activation = "auto",
         idle_seconds: int = 5,
+        enable_linger: bool = True,
         environment: Mapping[str, str] | None = None,
         flags: Sequence[str] = (),
     ) -> None:
@@ -57,7 +61,10 @@ class PodmanService:
         Args:
             account: whose Podman it is.
             activation: the way to it, see the module.
-            idle_seconds: the service ends itself after so many seconds without a request.
+            idle_seconds: a service that is started directly ends itself after so many seconds
+                without a request.
+            enable_linger: on a host with systemd, whether the account is made to linger, which
+                stays so, unless ``activation`` is ``existing`` or ``direct``.
             environment: variables the service gets on top of an environment made from nothing.
             flags: global flags of ``podman`` for the service, such as ``--hooks-dir=DIR``.
 
@@ -69,14 +76,16 @@ class PodmanService:
             ways = ", ".join(get_args(Activation))
             raise ServiceError(f"activation: there is no way {activation!r}; choose from {ways}.")
         own = [*flags, *sorted((environment or {}).items())]
-        if own and activation == "existing":
+        if own and activation in ("existing", "systemd"):
             raise ServiceError(
-                "activation: 'existing' is a service that got its flags and variables elsewhere; "
-                "choose 'auto' or 'direct', or see to them where it is started."
+                f"activation: {activation!r} is a service that got its flags and variables "
+                "elsewhere; choose 'auto' or 'direct', or see to them where it is started."
             )
         self.account = account
         self._activation = activation
+        self._linger = enable_linger and activation in ("auto", "systemd")
         self._path = account.socket_path
+        self._is_told = bool(own)
         if own:
             name = hashlib.sha256(repr(own).encode()).hexdigest()[:12]
             self._path = self._path.with_name(f"podmanspawner-{name}.sock")
@@ -97,15 +106,65 @@ class PodmanService:
         with self._lock:
             if self._activation == "direct" or self._direct.listening:
                 return self._direct.connect()
+            self._let_linger()
             try:
                 connection = self._connect_existing()
             except (FileNotFoundError, ConnectionRefusedError, UntrustedServiceError) as problem:
-                if self._activation == "existing":
-                    raise self._nothing_there(problem) from problem
-                self._say(f"starting it directly, as there is none ({problem})")
-                return self._direct.connect()
+                return self._start(problem)
             self._say(f"using the one at {self._path}")
             return connection
+
+    def _let_linger(self) -> None:
+        """Once, also where a socket answers: it may be there for the length of a login only."""
+        if self._linger and systemd.booted():
+            try:
+                systemd.enable_linger(self.account)
+            except ServiceError as refusal:
+                if self._activation == "systemd":
+                    raise
+                log.warning("%s", refusal)
+            self._linger = False
+
+    def _start(self, problem: Exception) -> socket.socket:
+        """Have something listen where nothing does, for the reason given."""
+        if self._activation == "existing":
+            raise self._nothing_there(problem) from problem
+        if self._activation == "systemd" or systemd.booted():
+            try:
+                if not self._is_told:
+                    return self._connect_through_systemd()
+                systemd.start_manager(self.account)  # for the runtime directory
+            except (ServiceError, UntrustedServiceError) as refusal:
+                if self._activation == "systemd":
+                    raise
+                log.warning("Not through systemd: %s", refusal)
+                problem = refusal
+        self._say(f"starting it directly, as there is none ({problem})")
+        return self._direct.connect()
+
+    def _connect_through_systemd(self) -> socket.socket:
+        if not systemd.booted():
+            raise ServiceError(
+                "This host does not run systemd. Set activation to 'auto' or 'direct'."
+            )
+        systemd.start_manager(self.account)
+        how: Literal["start", "restart"]
+        for how in ("start", "restart"):
+            systemd.bring_up(self.account, how)
+            try:
+                connection = self._connect_existing()
+            except (FileNotFoundError, ConnectionRefusedError, UntrustedServiceError) as error:
+                problem = error
+                continue
+            self._say(f"{systemd.SOCKET} of its user manager has been started")
+            return connection
+        raise ServiceError(
+            f"{systemd.SOCKET} of {self.account.name} is active, but it is not what listens at "
+            f"{self.account.socket_path} ({problem}). Look at it as {self.account.name}: "
+            f"'systemctl --user cat {systemd.SOCKET}' must listen on %t/podman/podman.sock.",
+            socket=str(self.account.socket_path),
+            unit=systemd.SOCKET,
+        ) from problem
 
     def _say(self, way: str) -> None:
         """Tell which way is taken, when it changes."""
@@ -115,8 +174,15 @@ class PodmanService:
 
     @property
     def failure(self) -> ServiceError | None:
-        """Why the service that was started last ended at once, if it did."""
-        return self._direct.failure
+        """Why the service that was started last ended at once, if it did; takes some ms."""
+        if self._direct.failure or self._direct.listening:
+            return self._direct.failure
+        return systemd.service_failure(self.account)
+
+    @property
+    def crash_loop(self) -> ServiceError | None:
+        """Why a service that owes an answer has none to give, if it never lives to; takes 3 s."""
+        return None if self._direct.listening else systemd.crash_loop(self.account)
 
     def close(self) -> None:
         """Let go of the socket; a service that runs ends itself when idle."""
@@ -150,6 +216,7 @@ def service_for(
     *,
     activation: Activation = "auto",
     idle_seconds: int = 5,
+    enable_linger: bool = True,
     environment: Mapping[str, str] | None = None,
     flags: Sequence[str] = (),
 ) -> PodmanService:
@@ -158,7 +225,7 @@ def service_for(
     Arguments as :class:`PodmanService`.
     """
     env = tuple(sorted((environment or {}).items()))
-    key = (account.uid, activation, idle_seconds, env, tuple(flags))
+    key = (account.uid, activation, idle_seconds, enable_linger, env, tuple(flags))
     with _services_lock:
         service = _services.get(key)
         if service is None or service.account != account:
@@ -166,6 +233,7 @@ def service_for(
                 account,
                 activation=activation,
                 idle_seconds=idle_seconds,
+                enable_linger=enable_linger,
                 environment=environment,
                 flags=flags,
             )

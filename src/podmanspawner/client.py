@@ -70,20 +70,32 @@ class UserPodman(RestClient):
 
     @classmethod
     def for_user(
-        cls, name: str, *, activation: Activation = "auto", idle_seconds: int = 5
+        cls,
+        name: str,
+        *,
+        activation: Activation = "auto",
+        idle_seconds: int = 5,
+        enable_linger: bool = True,
     ) -> UserPodman:
         """Return the Podman of the account of that name.
 
         Args:
             name: the account's exact name.
             activation: how its service is reached, see :mod:`podmanspawner.activation`.
-            idle_seconds: a service that had to be started ends itself after so long without work.
+            idle_seconds: a service that had to be started directly ends itself after so long
+                without work.
+            enable_linger: whether the account is made to linger, on a host with systemd.
 
         Raises:
             AccountError: there is no such account, or it must not be served.
         """
-        account = Account.lookup(name)
-        return cls(service_for(account, activation=activation, idle_seconds=idle_seconds))
+        service = service_for(
+            Account.lookup(name),
+            activation=activation,
+            idle_seconds=idle_seconds,
+            enable_linger=enable_linger,
+        )
+        return cls(service)
 
     def create(self, spec: ContainerSpec) -> str:
         """Create a container and return its id. The image must be there already.

@@ -2,6 +2,7 @@
 
 Everything goes through one small process, ``_become.py``, that drops root before it does
 anything else. Its environment is built from nothing: what the Hub knows stays with the Hub.
+What the host's own systemd is to do, and no account, goes through :func:`run_unchanged`.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def environment(account: Account, extra: Mapping[str, str] | None = None) -> dic
         "LANG": "C.UTF-8",
         "XDG_RUNTIME_DIR": str(account.runtime_dir),
     }
-    if _has(account, "bus"):
+    if has_bus(account):
         base["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={account.runtime_dir}/bus"
     if not _has(account, "systemd"):
         # else no container of an image with a health check starts on a host with systemd
@@ -169,6 +170,35 @@ def _follow(
         line = line[-_PIECE_BYTES:]
         for whole in lines:
             tell(plain(whole.decode(errors="replace")))
+
+
+def run_unchanged(program: Sequence[str], *, seconds: float) -> tuple[int, str]:
+    """Run a program of the host's without becoming anybody; return its status and what it printed.
+
+    Args:
+        program: its name, and its arguments.
+        seconds: how long it may take; then it is killed.
+
+    Raises:
+        ServiceError: it is not there, or took too long.
+    """
+    try:
+        ran = subprocess.run(
+            program,
+            cwd="/",
+            env={"PATH": _PATH, "LANG": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            timeout=seconds,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise ServiceError(f"There is no {program[0]} in {_PATH}.") from None
+    except subprocess.TimeoutExpired:
+        raise ServiceError(f"'{' '.join(program)}' took longer than {seconds:g} s.") from None
+    return ran.returncode, ran.stdout.decode(errors="replace")
 
 
 def serve(  # noqa: D417, the rest is told in the text
@@ -273,8 +303,13 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+def has_bus(account: Account) -> bool:
+    """Whether the account has a D-Bus session, through which Podman asks systemd for cgroups."""
+    return _has(account, "bus")
+
+
 def _has(account: Account, name: str) -> bool:
-    """Whether the account's session has this: ``bus``, without which Podman picks cgroupfs."""
+    """Whether the account's runtime directory has this."""
     try:
         folder = account.open_runtime_dir()
     except (OSError, AccountError):

@@ -175,6 +175,10 @@ class RestClient:
                 )
         except podman.errors.APIError as error:
             raise self._broken(operation, error) from error
+        except UntrustedServiceError as error:
+            if error.reason == "deadline" and (failure := self._service.crash_loop):
+                raise failure from error
+            raise
         log.debug(
             "%s: %s: %s in %.1f ms",
             self.account.name,

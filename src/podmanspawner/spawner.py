@@ -314,6 +314,7 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
                 activation=self.activation,
                 idle_seconds=self.service_idle_seconds,
                 flags=stores.flags(account, self.image_stores),
+                enable_linger=self.enable_linger,
             )
             with contextlib.closing(UserPodman(service)) as podman:
                 opened.append(podman)

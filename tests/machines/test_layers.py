@@ -12,6 +12,7 @@ LAYERS = (
     "tests/podman/test_activation.py",
     "tests/hub/test_spawner.py",
     "tests/hub/test_life.py",
+    "tests/systemd",
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
+import subprocess
 import time
 from dataclasses import replace
 from functools import partial
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from accounts import TINY_JOVYAN, change_accounts
+from accounts import TINY_JOVYAN, booted, change_accounts
 from podmanspawner import ContainerSpec, SpecError, UserPodman, cgroups, server
 from podmanspawner.builder import build
 from podmanspawner.names import ServerName, slug
@@ -355,6 +356,9 @@ def in_a_group(fresh):
     group = f"{fresh.name}g"
     change_accounts("groupadd", group)
     change_accounts("usermod", "-aG", group, fresh.name)
+    if booted():  # a user manager has the groups that there were when it was started
+        unit = f"user@{fresh.account.uid}.service"
+        subprocess.run(["systemctl", "restart", unit], check=True)
     fresh.load(TINY_JOVYAN)
     with UserPodman.for_user(fresh.name) as podman:
         yield podman

@@ -82,6 +82,7 @@ class FakeService:
     """What a client sees of a ``PodmanService``: an account and a way to connect."""
 
     failure = None
+    crash_loop = None
 
     def __init__(
         self,

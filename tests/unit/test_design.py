@@ -42,6 +42,7 @@ ORDER = [
     "stores",
     "sockets",
     "direct",
+    "systemd",
     "activation",
     "transport",
     "rest",

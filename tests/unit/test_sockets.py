@@ -25,6 +25,7 @@ from podmanspawner.activation import service_for
 def folder(monkeypatch, tmp_path):
     """Return the folder of the account's socket, in a runtime directory as it should be."""
     monkeypatch.setattr("podmanspawner.account.RUNTIME_ROOT", tmp_path)
+    monkeypatch.setattr("podmanspawner.systemd.BOOTED", tmp_path / "none")  # let nobody linger
     ME.runtime_dir.mkdir(mode=0o700)
     folder = ME.socket_path.parent
     folder.mkdir()
@@ -72,6 +73,11 @@ def test_an_unknown_way():
         PodmanService(ME, activation="ssh")
 
 
+def test_a_host_without_systemd(folder):
+    with pytest.raises(ServiceError, match="does not run systemd.*'auto' or 'direct'"):
+        connect("systemd")
+
+
 @pytest.mark.parametrize("there", ["runtime directory", "folder", "stale socket"])
 def test_nothing_answers(folder, there):
     if there == "stale socket":
@@ -86,6 +92,7 @@ def test_nothing_answers(folder, there):
 
 def test_no_runtime_directory(monkeypatch, tmp_path):
     monkeypatch.setattr("podmanspawner.account.RUNTIME_ROOT", tmp_path)
+    monkeypatch.setattr("podmanspawner.systemd.BOOTED", tmp_path / "none")  # let nobody linger
     with pytest.raises(ServiceError, match="Start one as me"):
         connect()
 
@@ -174,17 +181,19 @@ def test_one_service_for_an_account():
     differing = [
         service_for(other),
         service_for(ME, idle_seconds=9),
+        service_for(ME, enable_linger=False),
         service_for(ME, activation="existing"),
         service_for(ME, environment={"https_proxy": "http://proxy"}),
         service_for(ME, flags=["--hooks-dir=/hooks"]),
         service_for(replace(ME, home="/elsewhere")),
     ]
-    assert len({id(service) for service in [first, *differing]}) == 7
+    assert len({id(service) for service in [first, *differing]}) == 8
 
 
 @pytest.mark.parametrize(
     "own", [{"flags": ["--hooks-dir=/hooks"]}, {"environment": {"https_proxy": "http://proxy"}}]
 )
-def test_a_service_that_exists_is_told_nothing(own):
+@pytest.mark.parametrize("way", ["existing", "systemd"])
+def test_a_service_of_others_is_told_nothing(own, way):
     with pytest.raises(ServiceError, match="choose 'auto' or 'direct'"):
-        PodmanService(ME, activation="existing", **own)
+        PodmanService(ME, activation=way, **own)

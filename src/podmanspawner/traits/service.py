@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from traitlets import Enum, HasTraits, Integer, Unicode
+from traitlets import Bool, Enum, HasTraits, Integer, Unicode
 
 from podmanspawner.activation import Activation
 
@@ -32,9 +32,27 @@ class ServiceOptions(HasTraits):
         How the account's Podman service is reached.
 
         - ``"existing"``: its socket ``/run/user/UID/podman/podman.sock`` answers already.
+        - ``"systemd"``: the account's user manager is made to run, and its ``podman.socket`` is
+          started in it. Servers then belong to the account's own slice of the host, and not to
+          the Hub's unit.
         - ``"direct"``: the Hub starts ``podman system service`` as the account when there is
           work; it ends itself when idle.
         - ``"auto"`` (default): the first of these that works.
+
+        .. versionadded:: 1.0
+        """,
+    ).tag(config=True)
+
+    enable_linger = Bool(
+        True,
+        help="""
+        Whether an account is made to linger, so that a logout does not end its servers.
+
+        On a host with systemd, where ``activation`` is ``"auto"`` or ``"systemd"``, the Hub runs
+        ``loginctl enable-linger`` for an account whose Podman it needs, once. That stays so after
+        the Hub's end and after each boot, until ``loginctl disable-linger``. With False the Hub
+        starts the account's user manager without it, and logind stops that, servers included,
+        some seconds after the account's last logout.
 
         .. versionadded:: 1.0
         """,
@@ -45,6 +63,7 @@ class ServiceOptions(HasTraits):
         min=1,
         help="""
         A Podman service that the Hub started ends itself after so many seconds without a request.
+        One that systemd starts has its own time, 5 seconds.
 
         The servers go on; the next operation starts it again, which takes about 50 ms.
 
