@@ -186,7 +186,7 @@ def run_unchanged(program: Sequence[str], *, seconds: float) -> tuple[int, str]:
         ran = subprocess.run(
             program,
             cwd="/",
-            env={"PATH": _PATH, "LANG": "C.UTF-8"},
+            env={"PATH": PATH, "LANG": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -195,7 +195,7 @@ def run_unchanged(program: Sequence[str], *, seconds: float) -> tuple[int, str]:
             check=False,
         )
     except FileNotFoundError:
-        raise ServiceError(f"There is no {program[0]} in {_PATH}.") from None
+        raise ServiceError(f"There is no {program[0]} in {PATH}.") from None
     except subprocess.TimeoutExpired:
         raise ServiceError(f"'{' '.join(program)}' took longer than {seconds:g} s.") from None
     return ran.returncode, ran.stdout.decode(errors="replace")

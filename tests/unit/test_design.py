@@ -52,6 +52,8 @@ ORDER = [
     "reach",
     "vault",
     "builder",
+    "flags",
+    "compat",
     "watch",
     "sources",
     "server",

@@ -10,6 +10,7 @@ from .image import ImageOptions
 from .life import LifeOptions
 from .limits import LimitOptions
 from .network import NetworkOptions
+from .original import OriginalOptions
 from .server import ServerOptions
 from .service import ServiceOptions
 
@@ -27,5 +28,6 @@ class PodmanOptions(
     LimitOptions,
     HardeningOptions,
     ChoiceOptions,
+    OriginalOptions,
 ):
     """Options of the spawner, as an administrator sets them in ``jupyterhub_config.py``."""

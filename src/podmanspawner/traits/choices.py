@@ -36,7 +36,7 @@ _OF_A_START = {
 """Options of every spawner that are read while a server starts, and at no other time."""
 
 _OF_MORE_THAN_A_START = {
-    *("account_template", "activation", "service_idle_seconds"),
+    *("account_template", "activation", "service_idle_seconds", "image_stores"),
     *("prefix", "name_template", "hub_id"),
     *("remove", "delete_grace_period", "stop_timeout", "delete_volumes", "host_ip"),
     *("secrets", "token_as_secret"),
