@@ -32,6 +32,23 @@ END = "<!-- end of options -->\n"
 # systemdspawner 1; an option that is not here has none.
 ORIGINAL = {
     "image": "image",
+    "pull_policy": "pull_image_first",
+    "service_environment": "https_proxy",
+    "hooks_dir": "podman_additional_cmds",
+    "home_target": "conthome",
+    "working_dir": "startatconthome",
+    "podman_additional_cmds": "podman_additional_cmds",
+    "jupyter_additional_cmds": "jupyter_additional_cmds",
+    "https_proxy": "https_proxy",
+    "enable_lab": "enable_lab",
+    "start_cmd": "start_cmd",
+    "conthome": "conthome",
+    "startatconthome": "startatconthome",
+    "pull_image_first": "pull_image_first",
+    "pull_image": "pull_image",
+    "standard_jupyter_port": "standard_jupyter_port",
+    "popen_kwargs": "popen_kwargs",
+    "preexec_fn_set": "preexec_fn_set",
 }
 DOCKER = {
     "image": "image",

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from . import privileges
 from .direct import DirectService
-from .errors import PodmanSpawnerError, ServiceError, UntrustedServiceError
+from .errors import PodmanSpawnerError, ServiceError, SpecError, UntrustedServiceError
 from .sockets import connect_pinned, open_socket_path
 
 if TYPE_CHECKING:
@@ -170,3 +170,23 @@ def service_for(
                 flags=flags,
             )
         return service
+
+
+def demand_own_service(activation: Activation, told: Mapping[str, object]) -> None:
+    """Refuse options that only a service can honour that is started here.
+
+    Args:
+        activation: how services are reached.
+        told: name of each such option, to its value; an empty one asks for nothing.
+
+    Raises:
+        SpecError: one of them is set, and nothing is started here.
+    """
+    for option, value in told.items():
+        if value and activation == "existing":
+            raise SpecError(
+                option,
+                "activation is 'existing', so that the accounts' own services decide; write it "
+                'into [engine] of their containers.conf (hooks_dir = ["/path"], env = '
+                '["https_proxy=http://proxy"], runtime = "crun"), or set activation to \'auto\'',
+            )

@@ -53,7 +53,7 @@ def build(
     spec = ContainerSpec(
         name=settings.server.container(settings.prefix, settings.name_template),
         image=settings.image,
-        command=_command(settings, image),
+        command=_command(settings, image, port),
         entrypoint=_entrypoint(settings, image),
         environment=_environment(settings, port),
         labels=_labels(settings, image),
@@ -247,7 +247,7 @@ def _number(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,10}", text) else None
 
 
-def _command(settings: ServerSettings, image: ImageFacts) -> tuple[str, ...] | None:
+def _command(settings: ServerSettings, image: ImageFacts, port: int) -> tuple[str, ...] | None:
     entrypoint = settings.entrypoint or image.entrypoint
     # another entry point does not get the words that were meant for the image's
     own = () if settings.entrypoint else image.command
@@ -258,7 +258,11 @@ def _command(settings: ServerSettings, image: ImageFacts) -> tuple[str, ...] | N
         return None
     if isinstance(settings.cmd, str):
         raise SpecError("cmd", f"{settings.cmd!r} is one text; write a list of words")
-    return (*(own if settings.cmd is None else settings.cmd), *settings.args)
+    command = own if settings.cmd is None else settings.cmd
+    if settings.port_word:
+        inside = str(port if settings.network == "host" else settings.container_port)
+        command = [word.replace(settings.port_word, inside) for word in command]
+    return (*command, *settings.args)
 
 
 def _entrypoint(settings: ServerSettings, image: ImageFacts) -> tuple[str, ...] | None:

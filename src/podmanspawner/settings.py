@@ -71,6 +71,8 @@ class ServerSettings:
     """Empty for the image's own."""
     container_user: str = ""
     """Empty for the image's own, or the mapping's."""
+    port_word: str = ""
+    """Text in ``cmd`` that stands for the port on which the server listens."""
     prefix: str = names.DEFAULT_PREFIX
     name_template: str = names.DEFAULT_TEMPLATE
     extra_labels: Mapping[str, str] = field(default_factory=dict)

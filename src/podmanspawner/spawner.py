@@ -23,14 +23,15 @@ from tornado import web
 from traitlets import default
 from traitlets.config import Application
 
-from . import certs, names, ports, server, sources
+from . import certs, checks, compat, flags, names, ports, server, sources
 from .account import Account
-from .activation import service_for
+from .activation import demand_own_service, service_for
 from .answers import plain, quoted
 from .builder import known_fields
 from .client import UserPodman
 from .credentials import Keyring
 from .errors import AccountError, ContainerNotFound, PodmanError, PodmanSpawnerError, SpecError
+from .flags import Changes
 from .readiness import speaks_http
 from .settings import ServerSettings
 from .threads import in_thread
@@ -54,7 +55,7 @@ _TRIES_A_LOOK = 5
 _HEALTH_SECONDS = 1.0
 _POLL_TRIES = 3
 _UNKNOWN_EXIT = 1
-_NO_OPTIONS = ("engine", "container_port", "secret_labels", "certificates")
+_NO_OPTIONS = ("engine", "container_port", "port_word", "secret_labels", "certificates")
 """Fields of the settings that are found out, or fixed."""
 
 
@@ -138,9 +139,8 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         self._report(10, f"Waking Podman for {self._account_name}")
         if not self.remove:
             await self._take_kept_token()
-        settings = dataclasses.replace(
-            self._settings(), image=await self._image(), certificates=certificates
-        )
+        settings = await self._settings_now(await self._image())
+        settings = dataclasses.replace(settings, certificates=certificates)
         keyring = await self._keyring(settings.image)
         loop = asyncio.get_running_loop()
 
@@ -150,12 +150,13 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         launch = partial(
             server.launch,
             settings=settings,
-            pull_policy=self.pull_policy,
+            pull_policy=self._original.pull_policy(self.pull_policy),
             pull_seconds=self.pull_timeout,
             keyring=keyring,
             keep=not self.remove,
             report=report,
         )
+        await self._pull_first(settings.image, keyring)
         started = await self._with_podman(launch)
         self.container_id, self._port = started.id, started.port
         await self._run_post_start(started.id)
@@ -197,7 +198,7 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             now: without the grace period.
         """
         self._let_go()
-        await self._with_podman(partial(self._stop, seconds=0 if now else self._grace_seconds))
+        await self._with_podman(partial(self._stop, seconds=0 if now else self._grace_period))
         self.container_id = ""
 
     async def delete_forever(self) -> None:
@@ -297,7 +298,11 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         def run() -> T:
             account = Account.lookup(self._account_name)
             service = service_for(
-                account, activation=self.activation, idle_seconds=self.service_idle_seconds
+                account,
+                activation=self.activation,
+                idle_seconds=self.service_idle_seconds,
+                environment=self._service_environment,
+                flags=self._service_flags,
             )
             with contextlib.closing(UserPodman(service)) as podman:
                 opened.append(podman)
@@ -323,7 +328,7 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         """Return where credentials are found; the function is asked only if there is a pull."""
         given: Any = {}
         if self.registry_credentials is not None and local_source(image) is None:
-            policy: Any = self.pull_policy
+            policy: Any = self._original.pull_policy(self.pull_policy)
             if await self._with_podman(lambda podman: podman.images.must_pull(image, policy)):
                 given = await _result(self.registry_credentials(self))
         authfile = await self._filled_in(self.authfile, "authfile")
@@ -337,6 +342,67 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         account = await in_thread(name, partial(Account.lookup, name))
         fields = known_fields(self._server_name, self.prefix, account)
         return names.expand(template, fields, option=option)
+
+    @property
+    def _original(self) -> compat.Original:
+        return compat.Original.of(self)
+
+    @property
+    def _flags(self) -> Changes:
+        """What ``podman_additional_cmds`` say; what they say wrong is said at the start alone."""
+        try:
+            return self._original.changes
+        except SpecError:
+            return Changes()
+
+    @property
+    def _grace_period(self) -> int:
+        seconds: int = self._flags.fields.get("delete_grace_period", self._grace_seconds)
+        return seconds
+
+    @property
+    def _service_environment(self) -> dict[str, str]:
+        if self.activation == "existing":
+            return {}
+        return {**self._original.service_environment, **self.service_environment}
+
+    @property
+    def _service_flags(self) -> tuple[str, ...]:
+        if self.activation == "existing":
+            return ()
+        return (*(f"--hooks-dir={path}" for path in self.hooks_dir), *self._flags.service_flags)
+
+    def _demand_own_service(self) -> None:
+        """Refuse what only a service can honour that the Hub starts."""
+        for path in self.hooks_dir:
+            checks.path("hooks_dir", path)
+        told = {
+            "hooks_dir": self.hooks_dir,
+            "service_environment": self.service_environment,
+            "https_proxy": self._original.service_environment,
+            flags.OPTION: self._flags.service_flags,
+        }
+        demand_own_service(self.activation, told)
+
+    async def _settings_now(self, image: str) -> ServerSettings:
+        """Return the settings, with what the original's say."""
+        original = self._original
+        self._demand_own_service()
+        original.tell(self.log)
+        variables: dict[str, str] = {}
+        if files := original.changes.env_files:
+            name = self._account_name
+            read = lambda: compat.read_variables(Account.lookup(name), files)  # noqa: E731
+            variables = await in_thread(name, read)
+        settings = dataclasses.replace(self._settings(), image=image)
+        return original.settings(settings, variables)
+
+    async def _pull_first(self, image: str, keyring: Keyring) -> None:
+        """Pull what ``pull_image`` names, if the original's settings ask for it."""
+        if first := self._original.pull_first(image):
+            self._report(20, f"Pulling the image {first}")
+            pull = partial(_pull, image=first, seconds=self.pull_timeout, keyring=keyring)
+            await self._with_podman(pull)
 
     def _settings(self) -> ServerSettings:
         """Return the options as they are configured, but for those that take some work."""
@@ -586,6 +652,10 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
 async def _result(value: Any) -> Any:
     """Return what a function of the administrator's returned, or what comes of it."""
     return await value if inspect.isawaitable(value) else value
+
+
+def _pull(podman: UserPodman, image: str, seconds: float, keyring: Keyring) -> None:
+    podman.images.ensure(image, "always", seconds=seconds, keyring=keyring)
 
 
 def _loopback_port(url: str) -> int | None:

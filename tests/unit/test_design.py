@@ -50,6 +50,8 @@ ORDER = [
     "reach",
     "vault",
     "builder",
+    "flags",
+    "compat",
     "watch",
     "sources",
     "server",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import flags
 import options
 import podmanspawner
 from podmanspawner import PodmanSpawner
@@ -63,6 +64,10 @@ def test_options_are_in_the_reference(option):
 def test_the_table_of_options_is_as_the_code_is():
     assert options.page() == CONFIGURATION, "run 'python docs/options.py'"
     assert set(options.own_options()) == set(PodmanSpawner.class_own_traits(config=True))
+
+
+def test_the_table_of_flags_is_as_the_code_is():
+    assert flags.page() == flags.PAGE.read_text(), "run 'python docs/flags.py'"
 
 
 @pytest.mark.parametrize("names", ["ORIGINAL", "DOCKER", "KUBE", "SYSTEMD", "NEEDS"])

@@ -9,6 +9,7 @@ from .image import ImageOptions
 from .life import LifeOptions
 from .limits import LimitOptions
 from .network import NetworkOptions
+from .original import OriginalOptions
 from .server import ServerOptions
 from .service import ServiceOptions
 
@@ -25,5 +26,6 @@ class PodmanOptions(
     NetworkOptions,
     LimitOptions,
     HardeningOptions,
+    OriginalOptions,
 ):
     """Options of the spawner, as an administrator sets them in ``jupyterhub_config.py``."""

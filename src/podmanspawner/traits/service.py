@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from traitlets import Enum, HasTraits, Integer, Unicode
+from traitlets import Dict, Enum, HasTraits, Integer, List, Unicode
 
 from podmanspawner.activation import Activation
 
@@ -47,6 +47,34 @@ class ServiceOptions(HasTraits):
         A Podman service that the Hub started ends itself after so many seconds without a request.
 
         The servers go on; the next operation starts it again, which takes about 50 ms.
+
+        .. versionadded:: 1.0
+        """,
+    ).tag(config=True)
+
+    service_environment = Dict(
+        key_trait=Unicode(),
+        value_trait=Unicode(),
+        help="""
+        Variables of the accounts' Podman services, such as a proxy for pulling images.
+
+        A service with variables of its own is always started by the Hub, and listens beside the
+        account's own; so they do not go with ``activation = "existing"``. Default: none. Example:
+        ``{"https_proxy": "http://proxy.example.org:3128"}``.
+
+        .. versionadded:: 1.0
+        """,
+    ).tag(config=True)
+
+    hooks_dir = List(
+        Unicode(),
+        help="""
+        Folders of the host with OCI hooks: programs that run at stages of a container's life.
+
+        Each hook runs as the account. They take the place of the engine's own folders. As
+        ``service_environment``, not with ``activation = "existing"``: there it is ``hooks_dir`` in
+        ``[engine]`` of the accounts' ``containers.conf``. Default: the engine's own. Example:
+        ``["/usr/share/containers/oci/hooks.d"]``.
 
         .. versionadded:: 1.0
         """,
