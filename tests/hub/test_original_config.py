@@ -9,7 +9,6 @@ import pytest
 from accounts import SINGLEUSER
 
 CONFIG = Path(__file__).with_name("original_config.py").read_text()
-IMAGE = "dir:/mnt/datahdd/share/podman_images/stardist"
 PROXY = "http://www-proxy1.hrz.uni-marburg.de:3128"
 LOOK = """
 import os
@@ -29,9 +28,18 @@ def user(users):
     return user
 
 
-def config(user, image):
-    text = CONFIG.replace(IMAGE, image).replace(PROXY, "http://proxy.test:3128")
-    return text.replace("/mnt/datahdd", f"{user.account.home}/datahdd")
+@pytest.fixture
+def config(user):
+    """The configuration, with this machine's folder and proxy, and the image in that folder."""
+    folder = f"{user.account.home}/datahdd"
+    images = f"{folder}/share/podman_images"
+    user.run("mkdir", "-p", images)
+    user.podman("push", "-q", SINGLEUSER, f"dir:{images}/stardist", timeout=300)
+    yield (
+        CONFIG.replace(PROXY, "http://proxy.test:3128").replace("/mnt/datahdd", folder)
+        + 'c.PodmanSpawner.pull_policy = "missing"\n'  # as without the tests' own configuration
+    )
+    user.run("rm", "-r", images)
 
 
 def in_profile(hub, user, profile, home, data):
@@ -46,8 +54,8 @@ def in_profile(hub, user, profile, home, data):
     return seen.splitlines()
 
 
-def test_both_profiles_start_compute_and_stop(make_hub, user):
-    hub = make_hub(config(user, SINGLEUSER))
+def test_both_profiles_start_compute_and_stop(make_hub, user, config):
+    hub = make_hub(config)
     home = "/home/jovyan/home"
     assert in_profile(hub, user, "podman-std", home, "/home/jovyan/datahdd") == [
         "42 /home/jovyan /home/jovyan yes",
