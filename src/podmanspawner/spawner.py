@@ -6,16 +6,12 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
-import inspect
-import itertools
 import logging
 import os
 import pwd
 import shlex
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from jupyterhub import orm
 from jupyterhub.spawner import Spawner
@@ -23,13 +19,9 @@ from tornado import web
 from traitlets import default
 from traitlets.config import Application
 
-from . import certs, checks, compat, flags, names, ports, server, sources, stores
-from .account import Account
-from .activation import demand_own_service, service_for
+from . import server, sources
 from .answers import plain, quoted
-from .builder import known_fields
 from .client import UserPodman
-from .credentials import Keyring
 from .errors import (
     AccountError,
     ChoiceError,
@@ -38,50 +30,21 @@ from .errors import (
     PodmanSpawnerError,
     SpecError,
 )
-from .flags import Changes
-from .readiness import speaks_http
-from .settings import ServerSettings
 from .threads import in_thread
-from .traits import PodmanOptions
-from .transports import local_source
+from .vigil import Vigil
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import AsyncIterator, Callable
-    from typing import TypeVar
+    from collections.abc import AsyncIterator
 
     from .answers import Container
-    from .watch import Watch
-
-    T = TypeVar("T")
-
-_EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104, recognised, not bound
-_LOOPBACK = ("127.0.0.1", "localhost")
-_TRY_SECONDS = 0.1
-_TRIES_A_LOOK = 5
-_HEALTH_SECONDS = 1.0
-_POLL_TRIES = 3
-_UNKNOWN_EXIT = 1
-_NO_OPTIONS = ("engine", "container_port", "port_word", "secret_labels", "certificates")
-"""Fields of the settings that are found out, or fixed."""
+    from .credentials import Keyring
 
 
-class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped package
+class PodmanSpawner(Vigil, Spawner):  # type: ignore[misc]  # untyped package
     """Start each user's server as a container in that user's own rootless Podman."""
 
-    container_id = ""
-    """Id of the container; empty before the first start and after the end."""
-    _starting = False
     _kept_id = ""
     """Id of a container that was kept from before this start."""
-    _watch: Watch | None = None
-    """The running server's process, if it can be held."""
-    _port = 0
-    """Where the running server listens; 0 if it was started by a Hub before this one."""
-    _exit_code = 0
-    """How the last server ended."""
-    _telling: asyncio.Future[None] | None = None
-    """The news of its end, on their way to the Hub."""
 
     @classmethod
     def class_own_traits(cls, **metadata: Any) -> dict[str, Any]:
@@ -94,7 +57,6 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         super().__init__(**options)
         self._stages: list[dict[str, Any]] = []
         self._stage_added = asyncio.Event()
-        self._asking = asyncio.Lock()
         logging.getLogger(__package__).parent = self.log
 
     # state: the least that finds the server again after a restart of the Hub
@@ -180,30 +142,6 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         proto = "https" if certificates else "http"
         return f"{proto}://{_url_host(self._reach_ip)}:{started.port}"
 
-    async def poll(self) -> int | None:
-        """Return None while the server runs, else its exit code (0 before the first start).
-
-        While its process is held, nobody is asked for that.
-        """
-        if self._starting or (self._watch and self._watch.fine):
-            return None
-        async with self._asking:  # one of two who ask buries it, the other is told the same
-            self._let_go()
-            return await self._ask() if self.container_id else self._exit_code
-
-    async def _ask(self) -> int | None:
-        """Return what the engine says; else judge by what is seen without it."""
-        port = self._port or (self.server.port if self.server else 0)
-        for attempt in range(_POLL_TRIES):
-            try:
-                found = await self._with_podman(partial(self._look, port=port))
-            except PodmanSpawnerError as error:
-                self.log.warning("Cannot ask for the state of %s: %s", self._log_name, error)
-                await asyncio.sleep(attempt / 2)
-            else:
-                return self._take(found)
-        return await in_thread(self._account_name, partial(self._state_without_engine, port))
-
     async def stop(self, now: bool = False) -> None:
         """Stop the server; remove its container, unless ``remove`` is False.
 
@@ -261,166 +199,9 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
 
     # what the verbs consist of
 
-    @property
-    def _account_name(self) -> str:
-        return names.expand(
-            self.account_template, {"username": self.user.name}, option="account_template"
-        )
-
-    @property
-    def _server_name(self) -> names.ServerName:
-        return names.ServerName(self.hub_id, self.user.name, self.name)
-
-    @property
-    def _container_name(self) -> str:
-        return self._server_name.container(self.prefix, self.name_template)
-
-    @property
-    def _reach_ip(self) -> str:
-        """Address at which the Hub and the proxy find the server's port."""
-        return "127.0.0.1" if self.host_ip in _EVERYWHERE else self.host_ip
-
-    @property
-    def _grace_seconds(self) -> int:
-        """Seconds between the stop signal and SIGKILL, by whichever name they are set."""
-        seconds: int | None = self.stop_timeout
-        return self.delete_grace_period if seconds is None else seconds
-
     @default("ssl_alt_names")
     def _default_ssl_alt_names(self) -> list[str]:
         return [*self.trusted_alt_names, f"IP:{self._reach_ip}"]
-
-    def _certificates(self) -> certs.Certificates | None:
-        """Read what the Hub has just made; not in ``move_certs``, which a wrapper keeps back."""
-        if not self.internal_ssl:
-            return None
-        return certs.Certificates.read(self.cert_paths, self.user.settings["internal_ssl_cert"])
-
-    def _ssl_context(self) -> ssl.SSLContext | None:
-        if not self.internal_ssl:
-            return None
-        known = self.user.settings
-        return certs.hub_context(
-            known["internal_ssl_key"], known["internal_ssl_cert"], known["internal_ssl_ca"]
-        )
-
-    async def _with_podman(self, work: Callable[[UserPodman], T]) -> T:
-        """Do blocking work with the account's Podman, off the event loop."""
-        opened: list[UserPodman] = []
-
-        def run() -> T:
-            account = Account.lookup(self._account_name)
-            service = service_for(
-                account,
-                activation=self.activation,
-                idle_seconds=self.service_idle_seconds,
-                environment=self._service_environment,
-                flags=(*stores.flags(account, self.image_stores), *self._service_flags),
-                enable_linger=self.enable_linger,
-            )
-            with contextlib.closing(UserPodman(service)) as podman:
-                opened.append(podman)
-                podman.ping()
-                return work(podman)
-
-        def cancel() -> None:
-            for podman in opened:
-                podman.cancel()
-
-        return await in_thread(self._account_name, run, cancel=cancel)
-
-    async def _image(self) -> str:
-        """Return the image: the administrator's template filled in, or what the function says."""
-        if isinstance(self.image, str):
-            return await self._filled_in(self.image, "image")
-        image = await _result(self.image(self))
-        if not isinstance(image, str):
-            raise SpecError("image", f"the function returned {type(image).__name__}, not a text")
-        return image
-
-    async def _keyring(self, image: str) -> Keyring:
-        """Return where credentials are found; the function is asked only if there is a pull."""
-        given: Any = {}
-        if self.registry_credentials is not None and local_source(image) is None:
-            policy: Any = self._original.pull_policy(self.pull_policy)
-            if await self._with_podman(lambda podman: podman.images.must_pull(image, policy)):
-                given = await _result(self.registry_credentials(self))
-        authfile = await self._filled_in(self.authfile, "authfile")
-        return Keyring(given=given, authfile=authfile, hub_authfile=self.hub_authfile)
-
-    async def _filled_in(self, template: str, option: str) -> str:
-        """Return a template of the administrator's with what is known before the image is."""
-        if not {*"{}"} & {*template}:
-            return template
-        name = self._account_name
-        account = await in_thread(name, partial(Account.lookup, name))
-        fields = known_fields(self._server_name, self.prefix, account)
-        return names.expand(template, fields, option=option)
-
-    def _demand_stores(self) -> None:
-        """Refuse stores that do not serve before a service is started that stumbles over them."""
-        if self.activation == "existing":
-            raise SpecError(
-                "image_stores",
-                "a service that exists already is told nothing. Name the stores in the account's "
-                "~/.config/containers/storage.conf (additionalimagestores) and leave image_stores "
-                "empty, or set activation to 'auto'; see docs/how-to/shared-images.md",
-            )
-        stores.check(Account.lookup(self._account_name), self.image_stores)
-
-    @property
-    def _original(self) -> compat.Original:
-        return compat.Original.of(self)
-
-    @property
-    def _flags(self) -> Changes:
-        """What ``podman_additional_cmds`` say; what they say wrong is said at the start alone."""
-        try:
-            return self._original.changes
-        except SpecError:
-            return Changes()
-
-    @property
-    def _grace_period(self) -> int:
-        seconds: int = self._flags.fields.get("delete_grace_period", self._grace_seconds)
-        return seconds
-
-    @property
-    def _service_environment(self) -> dict[str, str]:
-        if self.activation == "existing":
-            return {}
-        return {**self._original.service_environment, **self.service_environment}
-
-    @property
-    def _service_flags(self) -> tuple[str, ...]:
-        if self.activation == "existing":
-            return ()
-        return (*(f"--hooks-dir={path}" for path in self.hooks_dir), *self._flags.service_flags)
-
-    def _demand_own_service(self) -> None:
-        """Refuse what only a service can honour that the Hub starts."""
-        for path in self.hooks_dir:
-            checks.path("hooks_dir", path)
-        told = {
-            "hooks_dir": self.hooks_dir,
-            "service_environment": self.service_environment,
-            "https_proxy": self._original.service_environment,
-            flags.OPTION: self._flags.service_flags,
-        }
-        demand_own_service(self.activation, told)
-
-    async def _settings_now(self, image: str) -> ServerSettings:
-        """Return the settings, with what the original's say."""
-        original = self._original
-        self._demand_own_service()
-        original.tell(self.log)
-        variables: dict[str, str] = {}
-        if files := original.changes.env_files:
-            name = self._account_name
-            read = lambda: compat.read_variables(Account.lookup(name), files)  # noqa: E731
-            variables = await in_thread(name, read)
-        settings = dataclasses.replace(self._settings(), image=image)
-        return original.settings(settings, variables)
 
     async def _pull_first(self, image: str, keyring: Keyring) -> None:
         """Pull what ``pull_image`` names, if the original's settings ask for it."""
@@ -428,56 +209,6 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             self._report(20, f"Pulling the image {first}")
             pull = partial(_pull, image=first, seconds=self.pull_timeout, keyring=keyring)
             await self._with_podman(pull)
-
-    def _settings(self) -> ServerSettings:
-        """Return the options as they are configured, but for those that take some work."""
-        environment = self._environment()
-        values: dict[str, Any] = {
-            "server": self._server_name,
-            "environment": environment,
-            "cmd": tuple(self.cmd) if self.cmd else None,
-            "args": tuple(self.get_args()),
-            "hub_port": _loopback_port(environment["JUPYTERHUB_API_URL"]),
-            "hub_everywhere": self.hub_connect_url is None and self.hub.ip in _EVERYWHERE,
-            "mem_limit": self._limit("mem_limit", int),
-            "cpu_limit": self._limit("cpu_limit", float),
-            "mem_guarantee": self._limit("mem_guarantee", int),
-            "cpu_guarantee": self._limit("cpu_guarantee", float),
-            "modify_spec": self._modify_spec,
-            "secrets": tuple(map(self._secret, self.secrets)),
-            "delete_grace_period": self._grace_seconds,
-        }
-        for option in dataclasses.fields(ServerSettings):
-            if option.name not in values and option.name not in _NO_OPTIONS:
-                values[option.name] = getattr(self, option.name)
-        return ServerSettings(**values)
-
-    @property
-    def _modify_spec(self) -> Callable[[dict[str, Any]], object] | None:
-        hook: Callable[..., object] | None = self.modify_spec_hook
-        return partial(hook, self) if hook else None
-
-    def _secret(self, entry: Any) -> Any:
-        """Return an entry of ``secrets`` whose function, if it has one, knows its spawner."""
-        if not isinstance(entry, dict) or not callable(entry.get("value")):
-            return entry
-        return {**entry, "value": partial(entry["value"], self)}
-
-    def _limit(self, option: str, kind: Callable[[Any], Any]) -> Any:
-        value = getattr(self, option)
-        return None if value is None else kind(value)
-
-    def _environment(self) -> dict[str, Any]:
-        """Return the Hub's environment; a Hub that listens everywhere is met on the loopback.
-
-        By its own name it may not be: Debian's /etc/hosts has the host's name at 127.0.1.1.
-        """
-        environment: dict[str, Any] = self.get_env()
-        if self.hub_connect_url is None and self.hub.ip in _EVERYWHERE:
-            for key in ("JUPYTERHUB_API_URL", "JUPYTERHUB_ACTIVITY_URL"):
-                parts = urlsplit(environment[key])
-                environment[key] = parts._replace(netloc=f"127.0.0.1:{parts.port}").geturl()
-        return environment
 
     async def _take_kept_token(self) -> None:
         """Let a kept container keep its token, if the Hub knows it as this user's."""
@@ -489,33 +220,6 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
         known = orm.APIToken.find(self.user.db, token) if token else None
         if known is not None and known.user is self.user.orm_user:
             self.api_token = token
-
-    async def _answers(self, started: server.Started) -> None:
-        """Return once the server answers at its port, which is proved to be the account's.
-
-        The engine is asked now and then whether the server still runs, not at every try.
-        """
-        context = self._ssl_context()
-        for attempt in itertools.count():
-            answered = await speaks_http(
-                self._reach_ip, started.port, self.server.base_url, context
-            )
-            asked = answered or attempt % _TRIES_A_LOOK == 0
-            if (
-                asked
-                and await self._with_podman(partial(self._listens, started=started))
-                and answered
-            ):
-                return
-            await asyncio.sleep(_TRY_SECONDS)
-
-    def _listens(self, podman: UserPodman, *, started: server.Started) -> bool:
-        """Whether the account listens at the server's port; then its process is held."""
-        place = (self._reach_ip, started.port)
-        found = server.listening(podman, started.id, *place)
-        if found and self._watch is None:
-            self._watch = server.watch(podman, found, *place)
-        return found is not None
 
     def _post_start_words(self) -> list[str]:
         command: str | list[str] = self.post_start_cmd
@@ -549,97 +253,12 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             quoted(done.output),
         )
 
-    async def _is_healthy(self, started: server.Started) -> None:
-        """Return once the health check says so, if it is to be waited for."""
-        if not self.healthy_timeout:
-            return
-        self._report(90, "Waiting until the server is healthy")
-        look = partial(server.complaint, started=started, host=self._reach_ip)
-        end = time.monotonic() + self.healthy_timeout
-        while (printed := await self._with_podman(look)) is not None:
-            if time.monotonic() > end:
-                raise PodmanError(
-                    f"The server is not healthy after {self.healthy_timeout:g} s. Correct it, or "
-                    "set healthcheck or healthy_timeout otherwise. Its check printed last:\n"
-                    + quoted(printed)
-                )
-            await asyncio.sleep(_HEALTH_SECONDS)
-
     def _found(self, podman: UserPodman) -> Container | None:
         """Return the server's container: by its id, whatever it is called now, or by its name."""
         if self.container_id:
             with contextlib.suppress(ContainerNotFound):
                 return podman.inspect(self.container_id)
         return server.find(podman, self._server_name, self._container_name)
-
-    def _look(self, podman: UserPodman, *, port: int) -> Watch | int | None:
-        """Ask the engine; bury what has died, since the Hub will not."""
-        try:
-            found, listens = server.look(podman, self.container_id, self._reach_ip, port)
-            if found.state.running and not listens:
-                self.log.error(
-                    "The server %s is ended: it does not listen at port %i any more, where "
-                    "somebody else could be taken for it",
-                    self._log_name,
-                    port,
-                )
-                podman.stop(found.id, seconds=0)
-                found = podman.inspect(found.id)
-            if found.state.running:
-                return server.watch(podman, found, self._reach_ip, port)
-            return self._bury(podman, found)
-        except ContainerNotFound:
-            return _UNKNOWN_EXIT
-
-    def _bury(self, podman: UserPodman, found: Container) -> int:
-        last_lines = server.last_words(podman, found.id)
-        self.log.warning(
-            "The server %s ended with exit code %i%s. Its last lines:\n%s",
-            self._log_name,
-            found.state.exit_code,
-            ", out of memory" if found.state.oom_killed else "",
-            quoted(last_lines),
-        )
-        if self.remove:
-            server.remove(podman, found)
-        return found.state.exit_code
-
-    def _take(self, found: Watch | int | None) -> int | None:
-        """Hold on to a server that was found running, or remember how it ended; return that."""
-        if isinstance(found, int):
-            self.container_id, self._exit_code = "", found
-            return found
-        self._watch = found
-        self._notice_the_end()
-        return None
-
-    def _notice_the_end(self) -> None:
-        if self._watch:
-            self._watch.on_end(partial(self._ended, self.container_id))
-
-    def _ended(self, container: str) -> None:
-        """Tell the Hub at once, not at its next poll."""
-        self._telling = asyncio.ensure_future(self._tell_the_hub(container))
-
-    async def _tell_the_hub(self, container: str) -> None:
-        while self.pending:  # noqa: ASYNC110, the Hub has no event for it; who to tell comes later
-            await asyncio.sleep(_TRY_SECONDS)
-        if self.container_id == container:
-            await self.poll_and_notify()
-
-    def _let_go(self) -> None:
-        if self._watch:
-            self._watch.close()
-            self._watch = None
-
-    def _state_without_engine(self, port: int) -> int | None:
-        """Judge by the kernel's word alone: somebody of the account listens where it should."""
-        try:
-            account = Account.lookup(self._account_name)
-        except AccountError:  # it has been deleted
-            return _UNKNOWN_EXIT
-        uids = ports.listener_uids(self._reach_ip, port) if port else ()
-        return None if uids and all(map(account.owns, uids)) else _UNKNOWN_EXIT
 
     def _stop(self, podman: UserPodman, *, seconds: int) -> None:
         found = self._found(podman)
@@ -674,18 +293,8 @@ class PodmanSpawner(PodmanOptions, Spawner):  # type: ignore[misc]  # untyped pa
             self.log.info("Nothing to remove of %s: %s", self._log_name, error)
 
 
-async def _result(value: Any) -> Any:
-    """Return what a function of the administrator's returned, or what comes of it."""
-    return await value if inspect.isawaitable(value) else value
-
-
 def _pull(podman: UserPodman, image: str, seconds: float, keyring: Keyring) -> None:
     podman.images.ensure(image, "always", seconds=seconds, keyring=keyring)
-
-
-def _loopback_port(url: str) -> int | None:
-    parts = urlsplit(url)
-    return parts.port if parts.hostname in _LOOPBACK else None
 
 
 def _url_host(address: str) -> str:

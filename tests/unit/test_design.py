@@ -63,6 +63,8 @@ ORDER = [
     "form",
     "options",
     "traits",
+    "given",
+    "vigil",
     "spawner",
     "__init__",
 ]
@@ -76,7 +78,7 @@ ONLY = {
     "tornado": {"traits", "spawner"},
     "traitlets": {"traits", "spawner"},
     "subprocess": {"privileges", "direct"},
-    "asyncio": {"readiness", "spawner", "threads", "watch"},
+    "asyncio": {"readiness", "spawner", "threads", "vigil", "watch"},
 }
 
 

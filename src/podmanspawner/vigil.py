@@ -1,0 +1,191 @@
+"""Watch over a server: from the first sign that it answers to what there is to say of its end."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from . import ports, server
+from .account import Account
+from .answers import quoted
+from .errors import AccountError, ContainerNotFound, PodmanError, PodmanSpawnerError
+from .given import Given
+from .readiness import speaks_http
+from .threads import in_thread
+
+if TYPE_CHECKING:
+    from .answers import Container
+    from .client import UserPodman
+    from .watch import Watch
+
+_TRY_SECONDS = 0.1
+_TRIES_A_LOOK = 5
+_HEALTH_SECONDS = 1.0
+_POLL_TRIES = 3
+_UNKNOWN_EXIT = 1
+
+
+class Vigil(Given):
+    """Whether a server runs."""
+
+    container_id = ""
+    """Id of the container; empty before the first start and after the end."""
+    _starting = False
+    _watch: Watch | None = None
+    """The running server's process, if it can be held."""
+    _port = 0
+    """Where the running server listens; 0 if it was started by a Hub before this one."""
+    _exit_code = 0
+    """How the last server ended."""
+    _telling: asyncio.Future[None] | None = None
+    """The news of its end, on their way to the Hub."""
+
+    # what the Hub's own class has, and the spawner
+    pending: Any
+    poll_and_notify: Any
+    server: Any
+    _report: Any
+
+    def __init__(self, **options: Any) -> None:
+        """Let one ask at a time."""
+        super().__init__(**options)
+        self._asking = asyncio.Lock()
+
+    async def poll(self) -> int | None:
+        """Return None while the server runs, else its exit code (0 before the first start).
+
+        While its process is held, nobody is asked for that.
+        """
+        if self._starting or (self._watch and self._watch.fine):
+            return None
+        async with self._asking:  # one of two who ask buries it, the other is told the same
+            self._let_go()
+            return await self._ask() if self.container_id else self._exit_code
+
+    async def _ask(self) -> int | None:
+        """Return what the engine says; else judge by what is seen without it."""
+        port = self._port or (self.server.port if self.server else 0)
+        for attempt in range(_POLL_TRIES):
+            try:
+                found = await self._with_podman(partial(self._look, port=port))
+            except PodmanSpawnerError as error:
+                self.log.warning("Cannot ask for the state of %s: %s", self._log_name, error)
+                await asyncio.sleep(attempt / 2)
+            else:
+                return self._take(found)
+        return await in_thread(self._account_name, partial(self._state_without_engine, port))
+
+    async def _answers(self, started: server.Started) -> None:
+        """Return once the server answers at its port, which is proved to be the account's.
+
+        The engine is asked now and then whether the server still runs, not at every try.
+        """
+        context = self._ssl_context()
+        for attempt in itertools.count():
+            answered = await speaks_http(
+                self._reach_ip, started.port, self.server.base_url, context
+            )
+            asked = answered or attempt % _TRIES_A_LOOK == 0
+            if (
+                asked
+                and await self._with_podman(partial(self._listens, started=started))
+                and answered
+            ):
+                return
+            await asyncio.sleep(_TRY_SECONDS)
+
+    def _listens(self, podman: UserPodman, *, started: server.Started) -> bool:
+        """Whether the account listens at the server's port; then its process is held."""
+        place = (self._reach_ip, started.port)
+        found = server.listening(podman, started.id, *place)
+        if found and self._watch is None:
+            self._watch = server.watch(podman, found, *place)
+        return found is not None
+
+    async def _is_healthy(self, started: server.Started) -> None:
+        """Return once the health check says so, if it is to be waited for."""
+        if not self.healthy_timeout:
+            return
+        self._report(90, "Waiting until the server is healthy")
+        look = partial(server.complaint, started=started, host=self._reach_ip)
+        end = time.monotonic() + self.healthy_timeout
+        while (printed := await self._with_podman(look)) is not None:
+            if time.monotonic() > end:
+                raise PodmanError(
+                    f"The server is not healthy after {self.healthy_timeout:g} s. Correct it, or "
+                    "set healthcheck or healthy_timeout otherwise. Its check printed last:\n"
+                    + quoted(printed)
+                )
+            await asyncio.sleep(_HEALTH_SECONDS)
+
+    def _look(self, podman: UserPodman, *, port: int) -> Watch | int | None:
+        """Ask the engine; bury what has died, since the Hub will not."""
+        try:
+            found, listens = server.look(podman, self.container_id, self._reach_ip, port)
+            if found.state.running and not listens:
+                self.log.error(
+                    "The server %s is ended: it does not listen at port %i any more, where "
+                    "somebody else could be taken for it",
+                    self._log_name,
+                    port,
+                )
+                podman.stop(found.id, seconds=0)
+                found = podman.inspect(found.id)
+            if found.state.running:
+                return server.watch(podman, found, self._reach_ip, port)
+            return self._bury(podman, found)
+        except ContainerNotFound:
+            return _UNKNOWN_EXIT
+
+    def _bury(self, podman: UserPodman, found: Container) -> int:
+        last_lines = server.last_words(podman, found.id)
+        self.log.warning(
+            "The server %s ended with exit code %i%s. Its last lines:\n%s",
+            self._log_name,
+            found.state.exit_code,
+            ", out of memory" if found.state.oom_killed else "",
+            quoted(last_lines),
+        )
+        if self.remove:
+            server.remove(podman, found)
+        return found.state.exit_code
+
+    def _take(self, found: Watch | int | None) -> int | None:
+        """Hold on to a server that was found running, or remember how it ended; return that."""
+        if isinstance(found, int):
+            self.container_id, self._exit_code = "", found
+            return found
+        self._watch = found
+        self._notice_the_end()
+        return None
+
+    def _notice_the_end(self) -> None:
+        if self._watch:
+            self._watch.on_end(partial(self._ended, self.container_id))
+
+    def _ended(self, container: str) -> None:
+        """Tell the Hub at once, not at its next poll."""
+        self._telling = asyncio.ensure_future(self._tell_the_hub(container))
+
+    async def _tell_the_hub(self, container: str) -> None:
+        while self.pending:  # noqa: ASYNC110, the Hub has no event for it; who to tell comes later
+            await asyncio.sleep(_TRY_SECONDS)
+        if self.container_id == container:
+            await self.poll_and_notify()
+
+    def _let_go(self) -> None:
+        if self._watch:
+            self._watch.close()
+            self._watch = None
+
+    def _state_without_engine(self, port: int) -> int | None:
+        """Judge by the kernel's word alone: somebody of the account listens where it should."""
+        try:
+            account = Account.lookup(self._account_name)
+        except AccountError:  # it has been deleted
+            return _UNKNOWN_EXIT
+        uids = ports.listener_uids(self._reach_ip, port) if port else ()
+        return None if uids and all(map(account.owns, uids)) else _UNKNOWN_EXIT
