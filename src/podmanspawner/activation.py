@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 Activation = Literal["auto", "existing", "systemd", "direct"]
 """How an account's service is reached."""
+STARTED_ELSEWHERE: tuple[Activation, ...] = ("existing", "systemd")
+"""Ways to a service that cannot be told anything: its flags and variables come from elsewhere."""
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +78,7 @@ class PodmanService:
             ways = ", ".join(get_args(Activation))
             raise ServiceError(f"activation: there is no way {activation!r}; choose from {ways}.")
         own = [*flags, *sorted((environment or {}).items())]
-        if own and activation in ("existing", "systemd"):
+        if own and activation in STARTED_ELSEWHERE:
             raise ServiceError(
                 f"activation: {activation!r} is a service that got its flags and variables "
                 "elsewhere; choose 'auto' or 'direct', or see to them where it is started."
@@ -251,10 +253,10 @@ def demand_own_service(activation: Activation, told: Mapping[str, object]) -> No
         SpecError: one of them is set, and nothing is started here.
     """
     for option, value in told.items():
-        if value and activation == "existing":
+        if value and activation in STARTED_ELSEWHERE:
             raise SpecError(
                 option,
-                "activation is 'existing', so that the accounts' own services decide; write it "
-                'into [engine] of their containers.conf (hooks_dir = ["/path"], env = '
+                f"activation is {activation!r}, so that the accounts' own services decide; write "
+                'it into [engine] of their containers.conf (hooks_dir = ["/path"], env = '
                 '["https_proxy=http://proxy"], runtime = "crun"), or set activation to \'auto\'',
             )

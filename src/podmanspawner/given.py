@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from . import certs, checks, compat, flags, names, stores
 from .account import Account
-from .activation import demand_own_service, service_for
+from .activation import STARTED_ELSEWHERE, demand_own_service, service_for
 from .builder import known_fields
 from .client import UserPodman
 from .credentials import Keyring
@@ -92,7 +92,7 @@ class Given(PodmanOptions):
                 activation=self.activation,
                 idle_seconds=self.service_idle_seconds,
                 environment=self._service_environment,
-                flags=(*stores.flags(account, self.image_stores), *self._service_flags),
+                flags=self._service_flags(account),
                 enable_linger=self.enable_linger,
             )
             with contextlib.closing(UserPodman(service)) as podman:
@@ -108,7 +108,7 @@ class Given(PodmanOptions):
 
     def _demand_stores(self) -> None:
         """Refuse stores that do not serve before a service is started that stumbles over them."""
-        if self.activation == "existing":
+        if self.activation in STARTED_ELSEWHERE:
             raise SpecError(
                 "image_stores",
                 "a service that exists already is told nothing. Name the stores in the account's "
@@ -131,15 +131,15 @@ class Given(PodmanOptions):
 
     @property
     def _service_environment(self) -> dict[str, str]:
-        if self.activation == "existing":
+        if self.activation in STARTED_ELSEWHERE:
             return {}
         return {**self._original.service_environment, **self.service_environment}
 
-    @property
-    def _service_flags(self) -> tuple[str, ...]:
-        if self.activation == "existing":
+    def _service_flags(self, account: Account) -> tuple[str, ...]:
+        if self.activation in STARTED_ELSEWHERE:
             return ()
-        return (*(f"--hooks-dir={path}" for path in self.hooks_dir), *self._flags.service_flags)
+        hooks = (f"--hooks-dir={path}" for path in self.hooks_dir)
+        return (*stores.flags(account, self.image_stores), *hooks, *self._flags.service_flags)
 
     @property
     def _original(self) -> compat.Original:

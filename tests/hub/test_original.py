@@ -234,9 +234,18 @@ async def test_a_hook_runs_as_the_account(user, hooks, flag, activation):
         ({"https_proxy": "http://proxy.test"}, "https_proxy: .*containers.conf"),
     ],
 )
-async def test_an_existing_service_is_told_nothing(user, options, named):
+@pytest.mark.parametrize("activation", ["existing", "systemd"])
+async def test_a_service_of_another_is_told_nothing(user, options, named, activation):
     with pytest.raises(web.HTTPError, match=named):
-        await lone_spawner(user.name, activation="existing", **options).start()
+        await lone_spawner(user.name, activation=activation, **options).start()
+
+
+async def test_a_server_stops_whatever_its_service_should_be_told(user):
+    """As when the option was set while the server ran."""
+    await lone_spawner(user.name).start()
+    spawner = lone_spawner(user.name, activation="existing", hooks_dir=["/hooks"])
+    await spawner.stop()
+    assert user.containers() == []
 
 
 # bad values, and what is told

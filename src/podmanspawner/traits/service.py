@@ -78,7 +78,8 @@ class ServiceOptions(HasTraits):
         Variables of the accounts' Podman services, such as a proxy for pulling images.
 
         A service with variables of its own is always started by the Hub, and listens beside the
-        account's own; so they do not go with ``activation = "existing"``. Default: none. Example:
+        account's own; so they do not go with ``activation`` ``"existing"`` or ``"systemd"``.
+        Default: none. Example:
         ``{"https_proxy": "http://proxy.example.org:3128"}``.
 
         .. versionadded:: 1.0
@@ -91,8 +92,9 @@ class ServiceOptions(HasTraits):
         Folders of the host with OCI hooks: programs that run at stages of a container's life.
 
         Each hook runs as the account. They take the place of the engine's own folders. As
-        ``service_environment``, not with ``activation = "existing"``: there it is ``hooks_dir`` in
-        ``[engine]`` of the accounts' ``containers.conf``. Default: the engine's own. Example:
+        ``service_environment``, not with ``activation`` ``"existing"`` or ``"systemd"``: there
+        it is ``hooks_dir`` in ``[engine]`` of the accounts' ``containers.conf``.
+        Default: the engine's own. Example:
         ``["/usr/share/containers/oci/hooks.d"]``.
 
         .. versionadded:: 1.0
