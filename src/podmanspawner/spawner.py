@@ -155,9 +155,7 @@ class PodmanSpawner(Vigil, Spawner):  # type: ignore[misc]  # untyped package
     async def delete_forever(self) -> None:
         """Remove what the server leaves, because it is deleted, alone or with its user."""
         try:
-            deleted = await self._with_podman(
-                partial(sources.delete, server=self._server_name, volumes=self.delete_volumes)
-            )
+            deleted = await self._with_podman(self._delete)
         except AccountError as error:  # nor is there anything of it
             self.log.info("Nothing to delete of %s: %s", self._log_name, error)
             return
@@ -268,6 +266,11 @@ class PodmanSpawner(Vigil, Spawner):  # type: ignore[misc]  # untyped package
             podman.stop(found.id, seconds=seconds)
         if self.remove:
             server.remove(podman, found)
+
+    def _delete(self, podman: UserPodman) -> sources.Deleted:
+        deleted = sources.delete(podman, self._server_name, volumes=self.delete_volumes)
+        server.forget_secrets(podman, self._server_name)
+        return deleted
 
     def _remove_kept(self, podman: UserPodman) -> None:
         if found := server.find(podman, self._server_name, self._container_name):

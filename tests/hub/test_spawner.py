@@ -95,7 +95,7 @@ async def test_a_new_spawner_finds_the_server_by_its_state(user):
     second.server.port = urlsplit(url).port
     assert await second.poll() is None
     await second.stop()
-    assert await first.poll() == 1
+    assert await first.poll() != 0  # how it ended, or that it is gone, whichever is seen first
 
 
 async def test_stop_finds_a_server_without_any_state(user):

@@ -592,7 +592,7 @@ def test_nothing_of_the_hub_is_in_the_environment(start, ada, monkeypatch):
             "LISTEN_FDS",
             "LISTEN_PID",
             "https_proxy",
-            *(["DBUS_SESSION_BUS_ADDRESS"] if booted() else []),
+            *(["DBUS_SESSION_BUS_ADDRESS"] if booted() else ["DISABLE_HC_SYSTEMD"]),
         } - ({"LISTEN_FDS", "LISTEN_PID"} - given)
         assert seen["HOME"] == ada.account.home
         assert seen["https_proxy"] == "http://proxy"
