@@ -116,13 +116,13 @@ def ip(option: str, address: str) -> None:
         ) from None
 
 
-def environment(variables: Mapping[str, str]) -> None:
+def environment(variables: Mapping[str, str], *, option: str = "environment") -> None:
     """Refuse what cannot be a variable or its value."""
     for name, value in variables.items():
         if not name or "=" in name or "\0" in name:
-            raise SpecError("environment", f"{name!r} cannot name a variable; drop '=' and NUL")
+            raise SpecError(option, f"{name!r} cannot name a variable; drop '=' and NUL")
         if not isinstance(value, str) or "\0" in value:
-            raise SpecError("environment", f"the value of {name} must be a text without NUL")
+            raise SpecError(option, f"the value of {name} must be a text without NUL")
 
 
 def labels(option: str, texts: Mapping[str, str]) -> None:

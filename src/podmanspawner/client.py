@@ -130,8 +130,8 @@ class UserPodman(RestClient):
             if nowhere or (missing_source and device.startswith(missing_source)):
                 raise SpecError(
                     "devices",
-                    f"the host has no {device}, or {self.account.name} may not see it. CDI names "
-                    "are looked up in /etc/cdi and /run/cdi.",
+                    f"the host has no {device}, or {self.account.name} may not see it. CDI names, "
+                    "which gpus stands for, are looked up in /etc/cdi and /run/cdi.",
                 ) from error
         if missing_source:
             options = [m.option for m in spec.mounts if m.source == missing_source]

@@ -12,7 +12,7 @@ import shlex
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from . import flags, privileges
+from . import checks, flags, privileges
 from .errors import SpecError
 from .settings import ServerSettings
 
@@ -124,6 +124,8 @@ class Original:
 
     def _with_home(self, settings: ServerSettings) -> ServerSettings:
         target = settings.home_target
+        if self.conthome:
+            checks.path("conthome", self.conthome)
         if self.conthome or target == ServerSettings.home_target:
             target = _template(self.conthome or HOME)
         working_dir = settings.working_dir or (target if self.startatconthome else "")
@@ -131,6 +133,8 @@ class Original:
 
     def pull_first(self, image: str) -> str:
         """Return the image to pull before the server's own is looked for; empty for none."""
+        if self.pull_image:
+            checks.image(self.pull_image, option="pull_image")
         return (self.pull_image or image) if self.pull_image_first else ""
 
     def pull_policy(self, usual: PullPolicy) -> PullPolicy:

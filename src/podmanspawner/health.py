@@ -43,6 +43,10 @@ class HealthCheck:
         if not self.cmd or (isinstance(self.cmd, str) and "\0" in self.cmd):
             raise SpecError("healthcheck", f"cmd is {self.cmd!r}; give a text or a list of words")
         if not isinstance(self.cmd, str):
+            if not isinstance(self.cmd, list | tuple):
+                raise SpecError(
+                    "healthcheck", f"cmd is {self.cmd!r}, no text and no list of words"
+                )
             object.__setattr__(self, "cmd", checks.words("healthcheck", self.cmd))
         for name, least in (("interval", 0), ("timeout", 1), ("start_period", 0)):
             value = getattr(self, name)

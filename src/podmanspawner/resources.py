@@ -110,7 +110,8 @@ class Resources:
 
 
 GPU_KIND = "nvidia.com/gpu"
-_GPU = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9:_.-]*")
+_GPU = re.compile(r"all|[0-9]+(:[0-9]+)?|(GPU|MIG)-[a-zA-Z0-9:_.-]+")
+"""ref: nvidia-ctk cdi generate, --device-name-strategy: index and uuid."""
 _CDI = re.compile(r"[^\s=/]+/[^\s=/]+=.+")
 
 

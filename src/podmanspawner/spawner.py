@@ -109,6 +109,7 @@ class PodmanSpawner(Vigil, Spawner):  # type: ignore[misc]  # untyped package
 
     async def _start(self) -> str:
         certificates = self._certificates()  # before the Hub makes the user's next ones
+        self._post_start_words()
         self._report(10, f"Waking Podman for {self._account_name}")
         if self.image_stores:
             await in_thread(self._account_name, self._demand_stores)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from functools import partial
+from typing import Any, get_args
 
-from traitlets import Bool, Dict, Enum, HasTraits, Integer, List, Unicode
+from traitlets import Bool, Dict, Enum, HasTraits, Integer, List, Unicode, validate
 
+from podmanspawner import checks
 from podmanspawner.activation import Activation
+
+from .base import as_trait_error
 
 
 class ServiceOptions(HasTraits):
@@ -85,6 +89,12 @@ class ServiceOptions(HasTraits):
         .. versionadded:: 1.0
         """,
     ).tag(config=True)
+
+    @validate("service_environment")
+    def _check_service_environment(self, proposal: dict[str, Any]) -> dict[str, str]:
+        value: dict[str, str] = proposal["value"]
+        as_trait_error(partial(checks.environment, option="service_environment"), value)
+        return value
 
     hooks_dir = List(
         Unicode(),
