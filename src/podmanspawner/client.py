@@ -25,7 +25,7 @@ from .errors import (
 from .images import Images
 from .rest import STREAM_BYTES, RestClient
 from .secrets import Secrets
-from .transport import KIB, MIB
+from .transport import KIB, MIB, Allowance
 from .volumes import Volumes
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ CREATE_SECONDS = 900.0
 _LOG_BYTES = 64 * KIB
 _EXEC_BYTES = 4 * MIB
 _LOG_READ_BYTES = 64 * MIB
+_WARNINGS = 10
+_LIST_SECONDS = 60.0
+"""For a list and all that is on it: how long it is, its account says."""
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 
@@ -115,8 +118,8 @@ class UserPodman(RestClient):
             self._explain_create(error, spec)
             raise
         reply = answers.obj(made, operation)
-        for warning in answers.strings(reply.get("Warnings"), operation):
-            log.warning("%s: %s: %s", self.account.name, spec.name, answers.plain(warning))
+        for warning in answers.strings(reply.get("Warnings"), operation)[:_WARNINGS]:
+            log.warning("%s: %s: %s", self.account.name, spec.name, answers.one_line(warning))
         return answers.identifier(reply.get("Id"), operation)
 
     def _explain_create(self, error: PodmanError, spec: ContainerSpec) -> None:
@@ -252,7 +255,12 @@ class UserPodman(RestClient):
         return Container.parse(self.request_json(operation, "GET", path), operation)
 
     def containers(self, labels: Mapping[str, str] | None = None) -> list[Container]:
-        """Return the account's containers in any state that carry all of these labels."""
+        """Return the account's containers in any state that carry all of these labels.
+
+        Raises:
+            UntrustedServiceError: it took more than a minute, with reason ``"deadline"``.
+        """
+        allowance = Allowance(_LIST_SECONDS)
         filters = {"label": [f"{key}={value}" for key, value in (labels or {}).items()]}
         listed = self.request_json(
             "list containers",
@@ -264,9 +272,10 @@ class UserPodman(RestClient):
             answers.identifier(answers.obj(item, "list containers").get("Id"), "list containers")
             for item in answers.array(listed, "list containers")
         ]
-        return [found for name in names if (found := self._inspect_if_there(name))]
+        return [found for name in names if (found := self._inspect_if_there(name, allowance))]
 
-    def _inspect_if_there(self, container: str) -> Container | None:
+    def _inspect_if_there(self, container: str, allowance: Allowance) -> Container | None:
+        allowance.seconds_left()
         try:
             return self.inspect(container)
         except ContainerNotFound:  # ended and removed since it was listed
@@ -338,9 +347,10 @@ class UserPodman(RestClient):
             ContainerNotFound: there is none of that name or id.
         """
         parts = self._log_stream(container, tail=tail, follow=False)
-        text = b""
+        text = bytearray()
         for part in parts:
-            text = (text + part)[-_LOG_BYTES:]
+            text += part
+            del text[:-_LOG_BYTES]
         return text.decode(errors="replace")
 
     def follow_logs(self, container: str, *, tail: int | None = None) -> Iterator[str]:

@@ -44,6 +44,7 @@ _WAKE_TRIES = 3
 _OK = range(200, 300)
 _NOT_MODIFIED = 304  # started or stopped already
 _NOT_FOUND = 404
+_CAUSE_CHARACTERS = 300
 
 
 class RestClient:
@@ -244,7 +245,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _unsound(operation: str, error: BaseException) -> UntrustedServiceError:
     return UntrustedServiceError(
-        f"The answer of the Podman service broke off or is no HTTP ({operation}): {error}. Try "
-        "again; if it stays so, look at what listens on the account's socket.",
+        f"The answer of the Podman service broke off or is no HTTP ({operation}): "
+        f"{answers.one_line(str(error), _CAUSE_CHARACTERS)}. Try again; if it stays so, look at what "
+        "listens on the account's socket.",
         reason="protocol",
     )
