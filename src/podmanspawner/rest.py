@@ -246,7 +246,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _unsound(operation: str, error: BaseException) -> UntrustedServiceError:
     return UntrustedServiceError(
         f"The answer of the Podman service broke off or is no HTTP ({operation}): "
-        f"{answers.one_line(str(error), _CAUSE_CHARACTERS)}. Try again; if it stays so, look at what "
-        "listens on the account's socket.",
+        f"{answers.one_line(str(error), _CAUSE_CHARACTERS)}. Try again; if it stays so, look at "
+        "what listens on the account's socket.",
         reason="protocol",
     )
