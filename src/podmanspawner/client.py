@@ -41,6 +41,7 @@ CREATE_SECONDS = 900.0
 _LOG_BYTES = 64 * KIB
 _EXEC_BYTES = 4 * MIB
 _LOG_READ_BYTES = 64 * MIB
+_LINE_BYTES = 64 * KIB
 _WARNINGS = 10
 _LIST_SECONDS = 60.0
 """For a list and all that is on it: how long it is, its account says."""
@@ -372,7 +373,8 @@ class UserPodman(RestClient):
             path,
             params=params,
             seconds=None if follow else 30.0,
-            max_bytes=STREAM_BYTES if follow else _LOG_READ_BYTES,
+            max_bytes=STREAM_BYTES if follow else _log_bytes(tail),
+            paced=tail is not None,
         ) as answer:
             yield from answers.frames(answer.raw)
 
@@ -425,6 +427,7 @@ class UserPodman(RestClient):
             data=json.dumps({"Detach": False, "Tty": False}),
             seconds=seconds,
             max_bytes=_EXEC_BYTES,
+            paced=False,
         ) as answer:
             output = b"".join(answers.frames(answer.raw))
         after = self.request_json(operation, "GET", f"exec/{session}/json")
@@ -454,7 +457,7 @@ class UserPodman(RestClient):
             params["since"] = int(since)
         try:
             with self.streaming(
-                "watch events", "GET", "events", params=params, seconds=seconds
+                "watch events", "GET", "events", params=params, seconds=seconds, paced=False
             ) as answer:
                 for line in answers.lines(answer.raw):
                     yield Event.parse(line, "watch events")
@@ -480,6 +483,11 @@ class UserPodman(RestClient):
             return RunResult(exit_code=code, output=self.logs(container))
         finally:
             self.remove(container)
+
+
+def _log_bytes(tail: int | None) -> int:
+    """Return how much is read of a log, of so many lines at most."""
+    return _LOG_READ_BYTES if tail is None else min(tail * _LINE_BYTES, _LOG_READ_BYTES)
 
 
 def _segment(container: str) -> str:

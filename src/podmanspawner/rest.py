@@ -134,6 +134,7 @@ class RestClient:
         data: Any = None,
         seconds: float | None = 30.0,
         max_bytes: int = MIB,
+        paced: bool = True,
         stream: bool = False,
         only_reads: bool = False,
         compatible: bool = False,
@@ -150,6 +151,7 @@ class RestClient:
             data: body, as JSON text or a file.
             seconds: limit for the whole call; None for a stream that the caller ends.
             max_bytes: limit for all that is read.
+            paced: whether the call rests when what comes makes much work.
             stream: leave the body to be read by the caller, see :meth:`streaming`.
             only_reads: of a POST, whether :meth:`cancel` may end it.
             compatible: ask Docker's API, which the engine speaks too.
@@ -164,7 +166,7 @@ class RestClient:
         self._begin(operation, only_reads=stream or only_reads or method == "GET")
         began = time.monotonic()
         try:
-            with self._adapter.allowing(Allowance(seconds, max_bytes)):
+            with self._adapter.allowing(Allowance(seconds, max_bytes, paced=paced)):
                 answer = self.raw.api._request(  # noqa: SLF001, its verbs differ in parameters
                     method,
                     path,

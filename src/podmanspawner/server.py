@@ -418,11 +418,11 @@ def last_words(podman: UserPodman, container: str) -> str:
     """
     for _ in range(_LOG_TRIES):
         try:
-            lines = podman.logs(container, tail=LOG_LINES).strip()
+            lines = podman.logs(container, tail=LOG_LINES)
         except PodmanSpawnerError as error:
             return f"(the log cannot be read: {error})"
         if lines:
-            return lines
+            return lines.strip()
         time.sleep(_LOG_SECONDS)
     return ""
 

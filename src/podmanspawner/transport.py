@@ -9,6 +9,7 @@ included; answers come unencoded and redirects are refused.
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import time
 import weakref
@@ -29,21 +30,36 @@ KIB = 1024
 MIB = 1024 * KIB
 CALL_SECONDS = 30.0
 CALL_BYTES = 1 * MIB
+WORK_SECONDS = 0.1
+REST = 50
+"""How long a call rests for each second of work beyond the first tenth."""
+REST_SECONDS = 0.5
+"""At a time: so soon a call that is given up ends."""
 
 
 class Allowance:
     """What one call may take: time for the whole of it, and bytes to read."""
 
-    def __init__(self, seconds: float | None = CALL_SECONDS, max_bytes: int = CALL_BYTES) -> None:
+    def __init__(
+        self,
+        seconds: float | None = CALL_SECONDS,
+        max_bytes: int = CALL_BYTES,
+        *,
+        paced: bool = True,
+    ) -> None:
         """Start the clock.
 
         Args:
             seconds: for the whole call; None for a stream that the caller ends.
             max_bytes: of everything that is read, headers included.
+            paced: whether it rests when there is much work with what comes. Python does one
+                thing at a time: an answer in single bytes would keep it from all other users.
         """
         self.seconds = seconds
         self._end = None if seconds is None else time.monotonic() + seconds
         self._max_bytes = self._bytes_left = max_bytes
+        self._began = time.thread_time() if paced else math.inf
+        self._rested = 0.0
 
     def seconds_left(self) -> float | None:
         """Return what is left of the time; None is without end.
@@ -72,6 +88,14 @@ class Allowance:
                 reason="size",
             )
 
+    def rest(self) -> None:
+        """Let others work, if this call has made this thread work for long."""
+        worked = time.thread_time() - self._began
+        due = min((worked - WORK_SECONDS) * REST - self._rested, REST_SECONDS)
+        if due > 0:
+            time.sleep(due)
+            self._rested += due
+
     def late(self) -> UntrustedServiceError:
         """Return the error of a call whose time is over."""
         return UntrustedServiceError(
@@ -93,6 +117,7 @@ class _BoundedSocket(socket.socket):
         return bounded
 
     def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
+        self.allowance.rest()
         self.settimeout(self.allowance.seconds_left())
         try:
             count = super().recv_into(buffer, nbytes, flags)

@@ -18,26 +18,19 @@ from urllib.parse import urlsplit
 import pytest
 from tornado import web
 
-from conftest import Resources
+from liar import Resources, kind
 from lies import LIES, POLL, START, STOP
 from lone import lone_spawner
 from podmanspawner import (
-    ImageNotFound,
-    PodmanError,
     PodmanSpawnerError,
-    ServiceError,
-    SpecError,
-    UntrustedServiceError,
     ports,
     server,
-    spawner,
 )
-from podmanspawner.transport import MIB, Allowance
+from podmanspawner.transport import MIB
 
 START_SECONDS = 3.0
 """As the Hub's start_timeout."""
 LATE_SECONDS = 0.3
-CALL_SECONDS = 5.0
 VERB_SECONDS = 12.0
 TOKEN = "a" * 32
 LISTEN = (
@@ -92,36 +85,6 @@ def inventory(place):
             status = os.lstat(os.path.join(folder, name))
             found[folder, name] = (status.st_ino, status.st_uid, status.st_mode, status.st_mtime)
     return found
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Let the clock of every call run out soon; each call must have one."""
-    usual = Allowance.__init__
-
-    def soon(self, seconds=30.0, *arguments, **options):
-        assert seconds is not None, "a call of the spawner's without a clock"
-        usual(self, min(seconds, quick.seconds), *arguments, **options)
-
-    quick.seconds = CALL_SECONDS
-    monkeypatch.setattr(Allowance, "__init__", soon)
-    monkeypatch.setattr(spawner, "_POLL_TRIES", 1)
-    return quick
-
-
-def kind(error):
-    """Return the table's word for how a verb ended."""
-    if error is None:
-        return "fine"
-    if isinstance(error, web.HTTPError):
-        error = error.__cause__
-    if isinstance(error, UntrustedServiceError):
-        return error.reason
-    names = {ImageNotFound: "image", PodmanError: "engine", ServiceError: "service"}
-    names |= {SpecError: "spec", asyncio.TimeoutError: "timeout"}
-    found = [name for known, name in names.items() if isinstance(error, known)]
-    assert found, f"no typed error: {error!r}"
-    return found[0]
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +205,8 @@ def steps_of(lie):
 
 @pytest.mark.parametrize("name", LIES)
 async def test_a_lie_hurts_nobody_else(try_lie, name, quick):
-    quick.seconds = LATE_SECONDS if "deadline" in LIES[name].ends else CALL_SECONDS
+    if "deadline" in LIES[name].ends or "log:" in name:
+        quick.seconds = LATE_SECONDS
     for verb, step in steps_of(LIES[name]):
         await try_lie(name=name, verb=verb, step=step).run()
 

@@ -136,7 +136,7 @@ def _archive(content, ends):
 
 def _log(answer):
     """A server that ended; its exit code is told whatever its log is like."""
-    return Lie(answer, "engine", "logs", "logs")
+    return Lie(answer, "engine spec", "logs", "logs")
 
 
 def _found(path, value, ends="fine", **options):
@@ -182,7 +182,7 @@ FULL = {"Id": ID, "Name": "x", "Image": ID, "Config": {"Labels": {}}}
 
 WIRE = {
     **{name: _everywhere(answer, "deadline") for name, answer in TOO_LATE.items()},
-    **{name: _everywhere(answer, "size protocol") for name, answer in TOO_LONG.items()},
+    **{name: _everywhere(answer, "size protocol timeout") for name, answer in TOO_LONG.items()},
     **{name: _everywhere(answer, "protocol") for name, answer in NO_SOUND_HTTP.items()},
     "the end before an answer": _everywhere(cut_off(b""), "service"),
     "the end in the status line": _everywhere(cut_off(b"HTTP/1.1 2"), "protocol service"),
@@ -191,14 +191,16 @@ WIRE = {
     ),
     "early hints and no more": _everywhere(cut_off(b"HTTP/1.1 103 Early\r\n\r\n"), "engine image"),
     "a status of 999": _everywhere(http(status="999 What"), "engine image protocol"),
-    "always not found": _everywhere(_error("no", "404 Not Found"), "engine image fine"),
+    "always not found": _everywhere(_error("no", "404 Not Found"), "engine image spec fine"),
     "always a conflict": _everywhere(_error("no", "409 Conflict"), "engine image"),
     "always an error without end": _everywhere(
-        endlessly(b"x" * KIB, after=UNTIL_CLOSED.replace(b"200 OK", b"500 No")), "size"
+        endlessly(b"x" * KIB, after=UNTIL_CLOSED.replace(b"200 OK", b"500 No")), "size timeout"
     ),
     "an error that forges the log": _everywhere(_error(FORGED), "engine image"),
-    "an error of a megabyte": _everywhere(_error("x" * 1_000_000), "engine image"),
-    "an error of deep lists": _everywhere(http(b"[" * 500_000, status="500 No"), "engine image"),
+    "an error of a megabyte": _everywhere(_error("x" * 1_000_000), "engine image size"),
+    "an error of deep lists": _everywhere(
+        http(b"[" * 500_000, status="500 No"), "engine image size"
+    ),
     "an error that is no object": _everywhere(http(b"[1]", status="500 No"), "engine image"),
     "two lengths": _everywhere(
         cut_off(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 9\r\n\r\nx"),
@@ -240,7 +242,7 @@ BODIES = {
     "a number of 900,000 digits": _where_json_is_read(_body(b"9" * 900_000)),
     "an empty object": _where_json_is_read(_body(b"{}")),
     "the answer to something else": _where_json_is_read(
-        http_json({"Id": ID}), "protocol engine fine"
+        http_json({"Id": ID}), "protocol engine spec fine"
     ),
 }
 IDS = {
@@ -284,7 +286,7 @@ STATES = {
             },
         ),
         "fine",
-        "inspect find",
+        "inspect",
         "inspect",
     ),
 }
@@ -336,10 +338,10 @@ FOUND = {
 }
 PULLS = {
     "progress without end": _pull(
-        endlessly(chunk(b'{"stream":"x"}\n' * 99), after=CHUNKED), "size"
+        endlessly(chunk(b'{"stream":"x"}\n' * 99), after=CHUNKED), "size timeout"
     ),
-    "objects without end": _pull(endlessly(chunk(b"{}\n" * KIB), after=CHUNKED), "size"),
-    "empty lines without end": _pull(endlessly(chunk(b"\n" * KIB), after=CHUNKED), "size"),
+    "objects without end": _pull(endlessly(chunk(b"{}\n" * KIB), after=CHUNKED), "size timeout"),
+    "empty lines without end": _pull(endlessly(chunk(b"\n" * KIB), after=CHUNKED), "size timeout"),
     "a line without end": _pull(endlessly(chunk(b"x" * KIB), after=CHUNKED), "protocol"),
     "a pull that drips": _pull(endlessly(chunk(b" "), after=CHUNKED, pause=0.02), "deadline"),
     "a pull without an image": _pull(http(b'{"stream": "done"}\n')),
