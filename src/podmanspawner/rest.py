@@ -26,7 +26,7 @@ from .errors import (
     ServiceError,
     UntrustedServiceError,
 )
-from .transport import MIB, Allowance, VerifiedAdapter
+from .transport import MIB, Allowance, Pace, VerifiedAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,6 +45,7 @@ _OK = range(200, 300)
 _NOT_MODIFIED = 304  # started or stopped already
 _NOT_FOUND = 404
 _CAUSE_CHARACTERS = 300
+_paces: dict[int, Pace] = {}
 
 
 class RestClient:
@@ -64,6 +65,7 @@ class RestClient:
         self._cancelled = False
         self._reading = False
         self._turn = threading.Lock()
+        self._pace = _paces.setdefault(self.account.uid, Pace())
         self._adapter = VerifiedAdapter(service.connect)
         self.raw = podman.PodmanClient(base_url=f"http+unix://{service.account.socket_path}")
         """The podman-py client on the same checked connections, for all that is not here."""
@@ -166,7 +168,9 @@ class RestClient:
         self._begin(operation, only_reads=stream or only_reads or method == "GET")
         began = time.monotonic()
         try:
-            with self._adapter.allowing(Allowance(seconds, max_bytes, paced=paced)):
+            with self._adapter.allowing(
+                Allowance(seconds, max_bytes, pace=self._pace if paced else None)
+            ):
                 answer = self.raw.api._request(  # noqa: SLF001, its verbs differ in parameters
                     method,
                     path,

@@ -9,8 +9,8 @@ included; answers come unencoded and redirects are refused.
 from __future__ import annotations
 
 import contextlib
-import math
 import socket
+import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any, cast
@@ -32,9 +32,32 @@ CALL_SECONDS = 30.0
 CALL_BYTES = 1 * MIB
 WORK_SECONDS = 0.1
 REST = 50
-"""How long a call rests for each second of work beyond the first tenth."""
 REST_SECONDS = 0.5
 """At a time: so soon a call that is given up ends."""
+
+
+class Pace:
+    """How much work the answers of one account make, over all its calls.
+
+    Python does one thing at a time: who answers in single bytes would keep the Hub from all other
+    users. So whoever reads such an answer rests, beyond the first tenth of a second 50 seconds for
+    each second of work. What a sound answer makes is too little to be noticed.
+    """
+
+    def __init__(self) -> None:
+        self._owed = 0.0
+        self._at = time.monotonic()
+        self._turn = threading.Lock()
+
+    def rest(self, worked: float) -> None:
+        """Count seconds of work and rest for them; one call of the account at a time."""
+        with self._turn:
+            now = time.monotonic()
+            self._owed = max(0.0, self._owed - (now - self._at) / REST) + worked
+            self._at = now
+            due = min((self._owed - WORK_SECONDS) * REST, REST_SECONDS)
+            if due > 0:
+                time.sleep(due)
 
 
 class Allowance:
@@ -45,21 +68,20 @@ class Allowance:
         seconds: float | None = CALL_SECONDS,
         max_bytes: int = CALL_BYTES,
         *,
-        paced: bool = True,
+        pace: Pace | None = None,
     ) -> None:
         """Start the clock.
 
         Args:
             seconds: for the whole call; None for a stream that the caller ends.
             max_bytes: of everything that is read, headers included.
-            paced: whether it rests when there is much work with what comes. Python does one
-                thing at a time: an answer in single bytes would keep it from all other users.
+            pace: of the account whose answers are read; None does not rest.
         """
         self.seconds = seconds
         self._end = None if seconds is None else time.monotonic() + seconds
         self._max_bytes = self._bytes_left = max_bytes
-        self._began = time.thread_time() if paced else math.inf
-        self._rested = 0.0
+        self._pace = pace
+        self._received: float | None = None
 
     def seconds_left(self) -> float | None:
         """Return what is left of the time; None is without end.
@@ -80,6 +102,7 @@ class Allowance:
         Raises:
             UntrustedServiceError: they are too many.
         """
+        self._received = time.thread_time()
         self._bytes_left -= count
         if self._bytes_left < 0:
             raise UntrustedServiceError(
@@ -89,12 +112,9 @@ class Allowance:
             )
 
     def rest(self) -> None:
-        """Let others work, if this call has made this thread work for long."""
-        worked = time.thread_time() - self._began
-        due = min((worked - WORK_SECONDS) * REST - self._rested, REST_SECONDS)
-        if due > 0:
-            time.sleep(due)
-            self._rested += due
+        """Rest for the work with what was received last."""
+        if self._pace and self._received is not None:
+            self._pace.rest(time.thread_time() - self._received)
 
     def late(self) -> UntrustedServiceError:
         """Return the error of a call whose time is over."""

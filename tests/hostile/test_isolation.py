@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import statistics
 import threading
 import time
@@ -17,7 +18,8 @@ from lone import lone_spawner
 from podmanspawner.threads import THREADS_PER_ACCOUNT
 
 PAIRS = 20
-ROUNDS = 3
+ROUNDS = 2
+AGAIN_SECONDS = 1
 START_SECONDS = 60
 """The Hub's start_timeout."""
 LIES = [
@@ -55,7 +57,7 @@ class Attacker:
         while True:
             with contextlib.suppress(Exception):  # typed, as test_lies.py shows
                 await asyncio.wait_for(spawner.start(), START_SECONDS)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(AGAIN_SECONDS)
 
     async def end(self):
         self.liar.order(lie="", at="")
@@ -72,6 +74,7 @@ def liars():
         started = [Liar(account) for account in accounts]
         for liar in started:
             made.callback(liar.close)
+            os.setpriority(os.PRIO_PROCESS, liar.process.pid, 19)
         yield started
 
 
@@ -102,7 +105,11 @@ async def pairs(spawner, attackers):
 
 @pytest.mark.timeout(900)
 async def test_an_honest_account_does_not_wait_for_others(ada, liars, tell):
-    """Of three times the best counts: what is else going on on the machine is no failure."""
+    """Of two rounds the better counts: what else goes on on the machine is no failure.
+
+    What the attackers' own processes take of the machine is limited by other means (slices): they
+    are nice.
+    """
     ada.load(TINY_JOVYAN)
     spawner = lone_spawner(ada.name)
     attackers = [Attacker(liar, *lie) for liar, lie in zip(liars, LIES, strict=True)]

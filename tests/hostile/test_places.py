@@ -150,11 +150,11 @@ PLACES = {
     ),
     "a socket of datagrams": (
         lambda place: (place.run(f"mkdir {place.folder}"), place.listen("datagram")),
-        "protocol",
+        "peer",
     ),
     "a socket of packets": (
         lambda place: (place.run(f"mkdir {place.folder}"), place.listen("packets")),
-        "protocol",
+        "peer",
     ),
     "a file system of the account's own": (
         lambda place: place.run(
