@@ -79,7 +79,8 @@ class DirectService:
                 return connect_pinned(self._account, self._path_descriptor)
             except ConnectionRefusedError:  # the account has shut the socket down
                 self.close()
-                raise
+                self._listen_and_start()
+                return connect_pinned(self._account, self._path_descriptor)
 
     def close(self) -> None:
         """Let go of the socket; a service that runs ends itself when idle."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,7 +19,13 @@ from accounts import real_account
 from fake_service import FakeService
 from liar import Liar, Resources, kind
 from lone import lone_spawner
-from podmanspawner import PodmanSpawnerError
+from podmanspawner import (
+    PodmanService,
+    PodmanSpawnerError,
+    ServiceError,
+    UserPodman,
+    privileges,
+)
 from podmanspawner.transport import MIB
 
 START_SECONDS = 12
@@ -216,3 +225,35 @@ async def test_a_socket_that_is_swapped_all_the_time(place, bobs, roots, lone, q
     swapping.join()
     assert words <= {"peer", "service", "protocol"}
     assert len(words) > 1, "nothing was swapped in time"
+
+
+async def test_an_account_that_shuts_the_hubs_socket_down(fresh, caplog):
+    """The service has the same open socket as the Hub, and is the account's to take apart."""
+    account = fresh.account
+    service = PodmanService(account)
+    began = []
+    serve = privileges.serve
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            privileges,
+            "serve",
+            lambda *a, **k: (began.append(time.monotonic()), serve(*a, **k))[1],
+        )
+        for _ in range(3):
+            with UserPodman(service):
+                pass
+            service._direct._listener.shutdown(socket.SHUT_RDWR)
+            for pid in fresh.processes("system service"):
+                os.kill(pid, signal.SIGTERM)
+            await asyncio.sleep(2)
+            with contextlib.suppress(ServiceError):
+                service.connect().close()
+    assert len(began) <= 12, "started again and again"
+    assert all(line.startswith("    | ") for r in caplog.records for line in lines_after(r))
+    with UserPodman(service) as podman:
+        assert podman.containers() == []
+    service.close()
+
+
+def lines_after(record):
+    return record.getMessage().splitlines()[1:]

@@ -262,6 +262,31 @@ def test_two_at_a_time_have_their_own_limits(fake):
         assert stream.raw.read1(KIB)
 
 
+def test_who_sends_single_bytes_makes_little_work(fake):
+    """It may take its time; the Hub's interpreter is for all users."""
+    podman = fake({"GET thing": endlessly(chunk(b"x") * 999, after=CHUNKED)}).podman()
+    worked = []
+
+    def read():
+        began = time.thread_time()
+        with podman.streaming("ask", "GET", "thing", seconds=2) as answer:
+            while answer.raw.read1(KIB):
+                worked[:] = [time.thread_time() - began]
+
+    with pytest.raises(UntrustedServiceError) as caught:
+        read()
+    assert caught.value.reason == "deadline"
+    assert worked[0] < 0.6
+
+
+def test_a_sound_answer_of_many_bytes_makes_nobody_rest(fake):
+    podman = fake({"GET thing": http(b"x" * 900 * KIB)}).podman()
+    began = time.monotonic()
+    for _ in range(5):
+        podman.request("ask", "GET", "thing")
+    assert time.monotonic() - began < 2
+
+
 # cancel
 
 
