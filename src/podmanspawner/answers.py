@@ -385,7 +385,7 @@ def lines(stream: Any) -> Iterator[bytes]:
 def _last_output(health: object, where: str) -> str:
     checks = array(obj(health, where).get("Log"), where)
     last = obj(checks[-1], where) if checks else {}
-    return plain(string(last.get("Output") or "", where))
+    return one_line(string(last.get("Output") or "", where))
 
 
 def _unexpected(where: str, what: str) -> UntrustedServiceError:

@@ -169,7 +169,7 @@ def _follow(
         *lines, line = (line + piece).split(b"\n")
         line = line[-_PIECE_BYTES:]
         for whole in lines:
-            tell(plain(whole.decode(errors="replace")))
+            tell(one_line(whole.decode(errors="replace")))
 
 
 def run_unchanged(program: Sequence[str], *, seconds: float) -> tuple[int, str]:

@@ -237,7 +237,7 @@ async def test_an_account_that_shuts_the_hubs_socket_down(fresh, caplog):
         patch.setattr(
             privileges,
             "serve",
-            lambda *a, **k: (began.append(time.monotonic()), serve(*a, **k))[1],
+            lambda *a, **k: began.append(1) or serve(*a, **k),
         )
         for _ in range(3):
             with UserPodman(service):

@@ -221,7 +221,7 @@ def test_mounts(entries, volumes, tmpfs, home):
         home_target=home,
     )
     with contextlib.suppress(SpecError):
-        for mount in files.mounts(settings, ME, FIELDS):
+        for mount in files.mounts(settings, FIELDS):
             assert isinstance(mount, Mount)
             assert mount.target.startswith("/")
             assert ".." not in (mount.target + "/" + mount.source).split("/")
