@@ -9,6 +9,7 @@ import ast
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ from pathlib import Path
 import pytest
 
 from accounts import TINY_JOVYAN, real_account
+from hub import Hub
+from lone import ANSWERING
 
 SECRETS = {
     "CONFIGPROXY_AUTH_TOKEN": "marker-proxy",
@@ -31,6 +34,7 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 CHANGING = re.compile(
     r"mkdir|rmdir|unlink|rename|link|symlink|mknod|.*chown|.*chmod|.*truncate|.*xattr|utime|bind"
 )
+STRACE = ("strace", "-f", "-y", "-v", "-s", "100000", "--seccomp-bpf", "-e", CALLS)
 FORKS = ("clone", "clone3", "fork", "vfork")
 LOOKING = {"openat": "O_PATH", "newfstatat": "AT_SYMLINK_NOFOLLOW", "statx": "AT_SYMLINK_NOFOLLOW"}
 
@@ -99,10 +103,9 @@ def traced(account, folder):
     if not shutil.which("strace"):
         pytest.fail("strace is missing; run '.ci/setup test'")
     file = folder / "trace"
-    strace = ("strace", "-f", "-y", "-v", "-s", "100000", "--seccomp-bpf", "-e", CALLS)
     life = str(Path(__file__).with_name("life.py"))
     done = subprocess.run(
-        [*strace, "-o", str(file), sys.executable, life, account.name],
+        [*STRACE, "-o", str(file), sys.executable, life, account.name],
         env={**os.environ, **SECRETS, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
@@ -117,10 +120,39 @@ def account(ada):
     return ada.account
 
 
-@pytest.fixture(scope="module")
-def found(ada, account, tmp_path_factory):
+class TracedHub(Hub):
+    """A Hub that runs under strace, which keeps Ctrl-C from itself."""
+
+    def stop(self):
+        pid = self.process.pid
+        hub = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        os.kill(hub, signal.SIGINT)
+        self.process.wait(60)
+        super().stop()
+
+
+def traced_hub(account, folder):
+    """Trace a Hub that starts a server, is asked for it, and stops it."""
+    file = folder / "trace"
+    config = (
+        f"c.PodmanSpawner.image = {TINY_JOVYAN!r}\nc.Spawner.cmd = {ANSWERING!r}\n"
+        f"import os\nos.environ.update({SECRETS!r})\n"
+    )
+    hub = TracedHub(folder, config)
+    hub.tracer = (*STRACE, "-o", str(file))
+    with hub:
+        hub.begin(account.name)
+        hub.end(account.name)
+    return Trace(file)
+
+
+@pytest.fixture(scope="module", params=["spawner", "hub"])
+def found(request, ada, account, tmp_path_factory):
     """What was seen in the life of a server."""
-    seen, done = traced(account, tmp_path_factory.mktemp("trace"))
+    folder = tmp_path_factory.mktemp("trace")
+    if request.param == "hub":
+        return traced_hub(account, folder)
+    seen, done = traced(account, folder)
     assert done.returncode == 0, done.stderr[-3000:]
     assert ada.containers() == []
     return seen
@@ -184,12 +216,13 @@ def test_root_connects_to_what_it_holds(found):
 
 
 def test_nothing_of_the_hubs_environment_is_passed_on(account, found):
-    """The first program is the Hub itself; every other one starts with nothing of it."""
-    (_, _, hub), *others = found.programs
-    assert all(secret in hub for secret in SECRETS.values())
-    assert len([uid for uid, _, _ in others if uid == account.uid]) >= 3
-    for uid, program, words in others:
+    """Neither to what runs as the account, nor to what is about to become it."""
+    theirs = [each for each in found.programs if each[0] != 0 or "/_become.py" in each[2]]
+    assert len([uid for uid, _, _ in theirs if uid == account.uid]) >= 3
+    assert len([uid for uid, _, _ in theirs if uid == 0]) >= 1
+    for uid, program, words in theirs:
         assert "marker" not in words, (uid, program)
+        assert "proxy-secret" not in words, (uid, program)
 
 
 def test_what_runs_as_whom(found):
