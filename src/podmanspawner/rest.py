@@ -167,10 +167,9 @@ class RestClient:
         """
         self._begin(operation, only_reads=stream or only_reads or method == "GET")
         began = time.monotonic()
+        allowance = Allowance(seconds, max_bytes, pace=self._pace if paced else None)
         try:
-            with self._adapter.allowing(
-                Allowance(seconds, max_bytes, pace=self._pace if paced else None)
-            ):
+            with self._adapter.allowing(allowance):
                 answer = self.raw.api._request(  # noqa: SLF001, its verbs differ in parameters
                     method,
                     path,
@@ -196,6 +195,7 @@ class RestClient:
         if answer.status_code in _OK or answer.status_code == _NOT_MODIFIED:
             return answer
         kind = missing if answer.status_code == _NOT_FOUND else PodmanError
+        allowance.shrink(MIB)  # an error is no stream
         try:
             said = answers.error_message(answer.content)
         except requests.RequestException as error:  # of a stream it has not been read yet

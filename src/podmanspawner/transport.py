@@ -111,6 +111,11 @@ class Allowance:
                 reason="size",
             )
 
+    def shrink(self, max_bytes: int) -> None:
+        """Let no more than so many bytes follow."""
+        if self._bytes_left > max_bytes:
+            self._max_bytes = self._bytes_left = max_bytes
+
     def rest(self) -> None:
         """Rest for the work with what was received last."""
         if self._pace and self._received is not None:

@@ -230,7 +230,7 @@ async def test_a_socket_that_is_swapped_all_the_time(place, bobs, roots, lone, q
 async def test_an_account_that_shuts_the_hubs_socket_down(fresh, caplog):
     """The service has the same open socket as the Hub, and is the account's to take apart."""
     account = fresh.account
-    service = PodmanService(account)
+    service = PodmanService(account, activation="direct")
     began = []
     serve = privileges.serve
     with pytest.MonkeyPatch.context() as patch:

@@ -214,7 +214,7 @@ WIRE = {
     ),
     "chunks and a length": _everywhere(
         cut_off(CHUNKED[:-2] + b"Content-Length: 3\r\n\r\n1\r\nx\r\n0\r\n\r\n"),
-        "protocol image fine",
+        "protocol image service fine",
     ),
     "no answer but its body": _everywhere(cut_off(b'{"Id": "x"}\r\n'), "protocol"),
     "a header in a header": _everywhere(
