@@ -8,7 +8,7 @@ NAME = trixie
 with_env := . .ci/env &&
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test test-unit test-podman test-hub test-machines machine lint setup-test setup-unit setup-lint clean
+.PHONY: help demo demo-clean test test-unit test-podman test-hostile test-hub test-machines machine fuzz lint setup-test setup-unit setup-lint clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -27,6 +27,13 @@ test-unit: setup-unit ## tests that need no Podman
 
 test-podman: setup-test ## tests against the real engine
 	@$(with_env) pytest tests/podman $(PYTEST_ARGS)
+
+test-hostile: setup-test ## what a hostile account may try
+	@$(with_env) pytest tests/hostile $(PYTEST_ARGS)
+
+fuzz: setup-unit ## an hour of random input to all that reads what comes from outside
+	@$(with_env) pytest tests/unit/test_fuzz.py tests/unit/test_answers.py tests/unit/test_names.py \
+		--hypothesis-profile=hour --timeout=0 $(PYTEST_ARGS)
 
 test-hub: setup-test ## tests of a real Hub from end to end
 	@$(with_env) pytest tests/hub $(PYTEST_ARGS)

@@ -5,8 +5,16 @@ from __future__ import annotations
 import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from accounts import real_account
+
+# pytest --hypothesis-profile=hour, or "make fuzz"
+settings.register_profile("quick", max_examples=100, deadline=None)
+settings.register_profile(
+    "hour", max_examples=100_000, deadline=None, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("quick")
 
 FIGURES = pytest.StashKey[list[str]]()
 

@@ -30,6 +30,8 @@ _LINE_BYTES = 64 * KIB
 _PIECE_BYTES = 64 * KIB
 _FRAME_HEADER = 8
 _MESSAGE_CHARACTERS = 2000
+_VALUES = 100_000
+"""A megabyte of sound answers has fewer; a megabyte of ``[],`` takes 25 in memory."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class ContainerState:
             pid=integer(raw.get("Pid", 0), where),
             started_at=timestamp(raw.get("StartedAt", _NEVER), where),
             oom_killed=raw.get("OOMKilled") is True,
-            error=plain(string(raw.get("Error") or "", where)),
+            error=one_line(string(raw.get("Error") or "", where)),
             health=_last_output(raw.get("Health") or raw.get("Healthcheck") or {}, where),
         )
 
@@ -88,13 +90,13 @@ class Container:
         config = obj(raw.get("Config"), where)
         return cls(
             id=identifier(raw.get("Id"), where),
-            name=plain(string(raw.get("Name"), where)).lstrip("/"),
+            name=one_line(string(raw.get("Name"), where)).lstrip("/"),
             image_id=identifier(raw.get("Image"), where),
             labels=string_map(config.get("Labels"), where),
             environment=environment_map(config.get("Env"), where),
             command=tuple(strings(config.get("Cmd"), where)),
             state=ContainerState.parse(raw.get("State"), where),
-            runtime=plain(string(raw.get("OCIRuntime") or "", where)),
+            runtime=one_line(string(raw.get("OCIRuntime") or "", where)),
         )
 
 
@@ -149,12 +151,12 @@ class Event:
         raw = obj(parse_json(line, where), where)
         actor = obj(raw.get("Actor"), where)
         attributes = string_map(actor.get("Attributes"), where)
-        action = plain(string(raw.get("Action"), where))
+        action = one_line(string(raw.get("Action"), where))
         code = attributes.get("containerExitCode", "") if action.endswith("died") else ""
         return cls(
             action=action,
             id=identifier(actor.get("ID"), where),
-            name=plain(attributes.get("name", "")),
+            name=one_line(attributes.get("name", "")),
             time=integer(raw.get("time"), where),
             exit_code=int(code) if re.fullmatch(r"-?\d{1,4}", code) else None,
         )
@@ -179,7 +181,9 @@ class RunResult:
 
 
 def parse_json(text: bytes, where: str) -> object:
-    """Read JSON of any depth that the interpreter can bear."""
+    """Read JSON of as many values, and of any depth, that the interpreter can bear."""
+    if sum(map(text.count, (b",", b"[", b"{"))) > _VALUES:
+        raise _unexpected(where, f"JSON of more than {_VALUES} values")
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -272,18 +276,23 @@ def plain(text: str, limit: int = _MESSAGE_CHARACTERS) -> str:
     return _CONTROL.sub("", text[: 2 * limit])[:limit]
 
 
+def one_line(text: str, limit: int = _MESSAGE_CHARACTERS) -> str:
+    """Return text of the account's as one line: what is logged then forges none."""
+    return " ".join(plain(text, limit).split())
+
+
 def quoted(text: str) -> str:
     """Return text of the account's for a log: each line is seen to be quoted, none forged."""
-    return "\n".join(f"    | {line}" for line in plain(text).splitlines())
+    return "\n".join(f"    | {each}" for each in plain(text).splitlines())
 
 
 def error_message(content: bytes) -> str:
     """Return what an error answer says, in whatever form it comes."""
     try:
-        said = json.loads(content)["message"]
-    except (ValueError, RecursionError, LookupError, TypeError):
+        said = obj(parse_json(content, ""), "")["message"]
+    except (UntrustedServiceError, KeyError):
         said = content.decode(errors="replace")
-    return " ".join(plain(said if isinstance(said, str) else str(said)).split())
+    return one_line(said if isinstance(said, str) else str(said))
 
 
 def missing_path(message: str) -> str | None:
@@ -376,7 +385,7 @@ def lines(stream: Any) -> Iterator[bytes]:
 def _last_output(health: object, where: str) -> str:
     checks = array(obj(health, where).get("Log"), where)
     last = obj(checks[-1], where) if checks else {}
-    return plain(string(last.get("Output") or "", where))
+    return one_line(string(last.get("Output") or "", where))
 
 
 def _unexpected(where: str, what: str) -> UntrustedServiceError:

@@ -25,7 +25,7 @@ from .errors import (
 from .images import Images
 from .rest import STREAM_BYTES, RestClient
 from .secrets import Secrets
-from .transport import KIB, MIB
+from .transport import KIB, MIB, Allowance
 from .volumes import Volumes
 
 if TYPE_CHECKING:
@@ -41,6 +41,10 @@ CREATE_SECONDS = 900.0
 _LOG_BYTES = 64 * KIB
 _EXEC_BYTES = 4 * MIB
 _LOG_READ_BYTES = 64 * MIB
+_LINE_BYTES = 64 * KIB
+_WARNINGS = 10
+_LIST_SECONDS = 60.0
+"""For a list and all that is on it: how long it is, its account says."""
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 
@@ -115,8 +119,8 @@ class UserPodman(RestClient):
             self._explain_create(error, spec)
             raise
         reply = answers.obj(made, operation)
-        for warning in answers.strings(reply.get("Warnings"), operation):
-            log.warning("%s: %s: %s", self.account.name, spec.name, answers.plain(warning))
+        for warning in answers.strings(reply.get("Warnings"), operation)[:_WARNINGS]:
+            log.warning("%s: %s: %s", self.account.name, spec.name, answers.one_line(warning))
         return answers.identifier(reply.get("Id"), operation)
 
     def _explain_create(self, error: PodmanError, spec: ContainerSpec) -> None:
@@ -252,7 +256,12 @@ class UserPodman(RestClient):
         return Container.parse(self.request_json(operation, "GET", path), operation)
 
     def containers(self, labels: Mapping[str, str] | None = None) -> list[Container]:
-        """Return the account's containers in any state that carry all of these labels."""
+        """Return the account's containers in any state that carry all of these labels.
+
+        Raises:
+            UntrustedServiceError: it took more than a minute, with reason ``"deadline"``.
+        """
+        allowance = Allowance(_LIST_SECONDS)
         filters = {"label": [f"{key}={value}" for key, value in (labels or {}).items()]}
         listed = self.request_json(
             "list containers",
@@ -264,9 +273,10 @@ class UserPodman(RestClient):
             answers.identifier(answers.obj(item, "list containers").get("Id"), "list containers")
             for item in answers.array(listed, "list containers")
         ]
-        return [found for name in names if (found := self._inspect_if_there(name))]
+        return [found for name in names if (found := self._inspect_if_there(name, allowance))]
 
-    def _inspect_if_there(self, container: str) -> Container | None:
+    def _inspect_if_there(self, container: str, allowance: Allowance) -> Container | None:
+        allowance.seconds_left()
         try:
             return self.inspect(container)
         except ContainerNotFound:  # ended and removed since it was listed
@@ -338,9 +348,10 @@ class UserPodman(RestClient):
             ContainerNotFound: there is none of that name or id.
         """
         parts = self._log_stream(container, tail=tail, follow=False)
-        text = b""
+        text = bytearray()
         for part in parts:
-            text = (text + part)[-_LOG_BYTES:]
+            text += part
+            del text[:-_LOG_BYTES]
         return text.decode(errors="replace")
 
     def follow_logs(self, container: str, *, tail: int | None = None) -> Iterator[str]:
@@ -362,7 +373,8 @@ class UserPodman(RestClient):
             path,
             params=params,
             seconds=None if follow else 30.0,
-            max_bytes=STREAM_BYTES if follow else _LOG_READ_BYTES,
+            max_bytes=STREAM_BYTES if follow else _log_bytes(tail),
+            paced=tail is not None,
         ) as answer:
             yield from answers.frames(answer.raw)
 
@@ -415,6 +427,7 @@ class UserPodman(RestClient):
             data=json.dumps({"Detach": False, "Tty": False}),
             seconds=seconds,
             max_bytes=_EXEC_BYTES,
+            paced=False,
         ) as answer:
             output = b"".join(answers.frames(answer.raw))
         after = self.request_json(operation, "GET", f"exec/{session}/json")
@@ -444,7 +457,7 @@ class UserPodman(RestClient):
             params["since"] = int(since)
         try:
             with self.streaming(
-                "watch events", "GET", "events", params=params, seconds=seconds
+                "watch events", "GET", "events", params=params, seconds=seconds, paced=False
             ) as answer:
                 for line in answers.lines(answer.raw):
                     yield Event.parse(line, "watch events")
@@ -470,6 +483,11 @@ class UserPodman(RestClient):
             return RunResult(exit_code=code, output=self.logs(container))
         finally:
             self.remove(container)
+
+
+def _log_bytes(tail: int | None) -> int:
+    """Return how much is read of a log, of so many lines at most."""
+    return _LOG_READ_BYTES if tail is None else min(tail * _LINE_BYTES, _LOG_READ_BYTES)
 
 
 def _segment(container: str) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from . import privileges
 from .account import make_runtime_dir
-from .answers import plain
+from .answers import one_line
 from .errors import PodmanSpawnerError, ServiceError
 from .sockets import connect_pinned, open_socket_path
 
@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 _CRASHES = 3
 _CRASH_WINDOW = 10.0
+_BACKLOG = 129
+"""Connections that can wait; ref: listen(2), one more than asked for in ``_become.py``."""
 
 
 class DirectService:
@@ -54,6 +56,7 @@ class DirectService:
         if path != account.socket_path:
             self._log_path = path.with_suffix(".log")
         self._program = ["podman", *flags, "system", "service", f"--time={idle_seconds}"]
+        self._idle_seconds = idle_seconds
         self._env = dict(env)
         self._listener: socket.socket | None = None
         self._path_descriptor = -1
@@ -72,7 +75,12 @@ class DirectService:
         with self._lock:
             if self._listener is None:
                 self._listen_and_start()
-            return connect_pinned(self._account, self._path_descriptor)
+            try:
+                return connect_pinned(self._account, self._path_descriptor)
+            except ConnectionRefusedError:  # the account has shut the socket down
+                self.close()
+                self._listen_and_start()
+                return connect_pinned(self._account, self._path_descriptor)
 
     def close(self) -> None:
         """Let go of the socket; a service that runs ends itself when idle."""
@@ -97,6 +105,7 @@ class DirectService:
     def _start(self, listener: socket.socket, *, bind_to: str = "") -> None:
         """Start the service on the socket, and a thread that sees it end."""
         self.failure = None
+        began = time.monotonic()
         process = privileges.serve(
             self._account,
             self._program,
@@ -105,15 +114,18 @@ class DirectService:
             log_path=str(self._log_path),
             extra_environment=self._env,
         )
-        _in_background(lambda: self._see_end(process, listener))
+        _in_background(lambda: self._see_end(process, listener, began))
 
-    def _see_end(self, process: subprocess.Popen[bytes], listener: socket.socket) -> None:
+    def _see_end(
+        self, process: subprocess.Popen[bytes], listener: socket.socket, began: float
+    ) -> None:
         """Wait for the service's end; from then on a connection wakes it again."""
         code = process.wait()
         with self._lock:
             if self._listener is not listener:  # closed meanwhile
                 return
-            if self._crashes_again(code):
+            was_idle = code == 0 and time.monotonic() - began >= self._idle_seconds
+            if not was_idle and self._crashes_again():
                 self.failure = self._explain(code)
                 log.warning("%s", self.failure)
                 _refuse_waiting(listener)
@@ -133,11 +145,10 @@ class DirectService:
                 _refuse_waiting(listener)
                 self.close()
 
-    def _crashes_again(self, code: int) -> bool:
-        """Whether it crashed as often, in so short a time, that another start is no help."""
+    def _crashes_again(self) -> bool:
+        """Whether it ended as often, in so short a time, that another start is no help."""
         now = time.monotonic()
-        if code != 0:  # 0 is how it ends when idle
-            self._crashes = [*(at for at in self._crashes if at > now - _CRASH_WINDOW), now]
+        self._crashes = [*(at for at in self._crashes if at > now - _CRASH_WINDOW), now]
         return len(self._crashes) >= _CRASHES
 
     def _explain(self, code: int) -> ServiceError:
@@ -145,7 +156,7 @@ class DirectService:
             output = privileges.run(self._account, ["tail", "-c", "2000", str(self._log_path)])
         except PodmanSpawnerError as problem:
             output = str(problem)
-        said = " ".join(plain(output).split())
+        said = one_line(output)
         return ServiceError(
             f"'{shlex.join(self._program[:-1])}' of {self._account.name} ended with code {code} "
             f"as soon as it was started. It said: {said or 'nothing'}. Run 'podman info' as "
@@ -164,13 +175,16 @@ def _ensure_runtime_dir(account: Account) -> None:
 
 
 def _refuse_waiting(listener: socket.socket) -> None:
-    """Close every connection that waits, so that nobody waits for a service that cannot start."""
+    """Close every connection that waits, so that nobody waits for a service that cannot start.
+
+    So many and no more: the account could connect all day.
+    """
     listener.setblocking(False)
     try:
-        while True:
+        for _ in range(_BACKLOG):
             listener.accept()[0].close()
     except OSError as end:
-        if end.errno not in (errno.EAGAIN, errno.EBADF):
+        if end.errno not in (errno.EAGAIN, errno.EBADF, errno.EINVAL):
             raise
     finally:
         if listener.fileno() >= 0:

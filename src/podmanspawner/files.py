@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import checks, names
@@ -15,7 +16,7 @@ from .mounts import Mount, shortest
 from .names import SERVERNAME_LABEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from .settings import ServerSettings
 
@@ -133,16 +134,15 @@ def _target(option: str, value: str | Mapping[str, str]) -> tuple[str, tuple[str
     usual = "ro" if option == "read_only_volumes" else "rw"
     if isinstance(value, str):
         return value, (usual,)
-    mode = value.get("mode", usual)
-    if "bind" not in value or not value.keys() <= {"bind", "mode"} or not isinstance(mode, str):
-        raise SpecError(
-            option, f"{dict(value)!r} must be a path or {{'bind': path, 'mode': 'ro,z'}}"
-        )
+    given = {"mode": usual, **value} if isinstance(value, Mapping) else {}
+    path, mode = given.get("bind"), given.get("mode")
+    if given.keys() != {"bind", "mode"} or not isinstance(path, str) or not isinstance(mode, str):
+        raise SpecError(option, f"{value!r} must be a path or {{'bind': path, 'mode': 'ro,z'}}")
     words = checks.commas(mode)
     ways = [word for word in words if word in ("ro", "rw")] or [usual]
     if len(ways) > 1 or (usual == "ro" and ways == ["rw"]):
         raise SpecError(option, f"the mode {mode!r} is not to be; 'rw' goes with volumes only")
-    return value["bind"], (ways[0], *(word for word in words if word not in ways))
+    return path, (ways[0], *(word for word in words if word not in ways))
 
 
 def _tmpfs(target: str, value: Any, fields: Mapping[str, str]) -> Mount:

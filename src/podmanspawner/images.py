@@ -451,7 +451,7 @@ def _first_file(content: bytes, operation: str) -> str:
                 return ""
             file = archive.extractfile(member)
             return file.read(_PASSWD_BYTES).decode(errors="replace") if file else ""
-    except (tarfile.TarError, ValueError, OverflowError, OSError) as error:
+    except (tarfile.TarError, ValueError, OverflowError, RecursionError, OSError) as error:
         raise UntrustedServiceError(
             f"{operation}: no sound tar archive came.", reason="protocol"
         ) from error

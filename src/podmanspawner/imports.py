@@ -14,7 +14,7 @@ import re
 from typing import TYPE_CHECKING
 
 from . import privileges
-from .answers import plain
+from .answers import one_line
 from .errors import ImageNotFound
 from .pulls import Progress
 
@@ -120,7 +120,7 @@ def import_image(
 
 def _failure(account: Account, source: LocalSource, output: str) -> ImageNotFound:
     lines = output.strip().splitlines() or ["it said nothing"]
-    why = plain(lines[-1].removeprefix("Error: "))
+    why = one_line(lines[-1].removeprefix("Error: "))
     remedy = next(text for pattern, text in _REMEDIES if re.search(pattern, why, re.IGNORECASE))
     return ImageNotFound(
         f"image: {source} cannot be imported for {account.name}: {why}. "

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from .answers import plain
+from .answers import one_line
 from .errors import AccountError, ServiceError
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _follow(
         *lines, line = (line + piece).split(b"\n")
         line = line[-_PIECE_BYTES:]
         for whole in lines:
-            tell(plain(whole.decode(errors="replace")))
+            tell(one_line(whole.decode(errors="replace")))
 
 
 def run_unchanged(program: Sequence[str], *, seconds: float) -> tuple[int, str]:
@@ -262,10 +262,10 @@ def _start(
                 process.stdout.close()
             raise
     if complaint:
-        process.wait()
+        _kill_group(process)  # who was stopped by the account would not end by itself
         if process.stdout:
             process.stdout.close()
-        raise _not_started(account, program, plain(complaint.decode(errors="replace")))
+        raise _not_started(account, program, one_line(complaint.decode(errors="replace")))
     return process
 
 

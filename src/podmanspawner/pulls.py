@@ -73,10 +73,10 @@ class PullStream:
         said = answers.obj(answers.parse_json(line, self._operation), self._operation)
         if said.get("error"):
             raise PodmanError(
-                answers.plain(str(said["error"])), operation=self._operation, status=200
+                answers.one_line(str(said["error"])), operation=self._operation, status=200
             )
         if said.get("stream"):
-            self._tell(Progress(answers.plain(str(said["stream"])).strip()))
+            self._tell(Progress(answers.one_line(str(said["stream"]))))
         elif said.get("status"):
             self._layer(said)
         elif said.get("id"):

@@ -26,7 +26,7 @@ from .errors import (
     ServiceError,
     UntrustedServiceError,
 )
-from .transport import MIB, Allowance, VerifiedAdapter
+from .transport import MIB, Allowance, Pace, VerifiedAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,6 +44,8 @@ _WAKE_TRIES = 3
 _OK = range(200, 300)
 _NOT_MODIFIED = 304  # started or stopped already
 _NOT_FOUND = 404
+_CAUSE_CHARACTERS = 300
+_paces: dict[int, Pace] = {}
 
 
 class RestClient:
@@ -63,6 +65,7 @@ class RestClient:
         self._cancelled = False
         self._reading = False
         self._turn = threading.Lock()
+        self._pace = _paces.setdefault(self.account.uid, Pace())
         self._adapter = VerifiedAdapter(service.connect)
         self.raw = podman.PodmanClient(base_url=f"http+unix://{service.account.socket_path}")
         """The podman-py client on the same checked connections, for all that is not here."""
@@ -133,6 +136,7 @@ class RestClient:
         data: Any = None,
         seconds: float | None = 30.0,
         max_bytes: int = MIB,
+        paced: bool = True,
         stream: bool = False,
         only_reads: bool = False,
         compatible: bool = False,
@@ -149,6 +153,7 @@ class RestClient:
             data: body, as JSON text or a file.
             seconds: limit for the whole call; None for a stream that the caller ends.
             max_bytes: limit for all that is read.
+            paced: whether the call rests when what comes makes much work.
             stream: leave the body to be read by the caller, see :meth:`streaming`.
             only_reads: of a POST, whether :meth:`cancel` may end it.
             compatible: ask Docker's API, which the engine speaks too.
@@ -162,8 +167,9 @@ class RestClient:
         """
         self._begin(operation, only_reads=stream or only_reads or method == "GET")
         began = time.monotonic()
+        allowance = Allowance(seconds, max_bytes, pace=self._pace if paced else None)
         try:
-            with self._adapter.allowing(Allowance(seconds, max_bytes)):
+            with self._adapter.allowing(allowance):
                 answer = self.raw.api._request(  # noqa: SLF001, its verbs differ in parameters
                     method,
                     path,
@@ -189,6 +195,7 @@ class RestClient:
         if answer.status_code in _OK or answer.status_code == _NOT_MODIFIED:
             return answer
         kind = missing if answer.status_code == _NOT_FOUND else PodmanError
+        allowance.shrink(MIB)  # an error is no stream
         try:
             said = answers.error_message(answer.content)
         except requests.RequestException as error:  # of a stream it has not been read yet
@@ -244,7 +251,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _unsound(operation: str, error: BaseException) -> UntrustedServiceError:
     return UntrustedServiceError(
-        f"The answer of the Podman service broke off or is no HTTP ({operation}): {error}. Try "
-        "again; if it stays so, look at what listens on the account's socket.",
+        f"The answer of the Podman service broke off or is no HTTP ({operation}): "
+        f"{answers.one_line(str(error), _CAUSE_CHARACTERS)}. Try again; if it stays so, look at "
+        "what listens on the account's socket.",
         reason="protocol",
     )

@@ -12,9 +12,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import certs, cgroups, ports, sources, stores, vault
-from .answers import quoted
+from .answers import one_line, quoted
 from .builder import build
-from .errors import ContainerNotFound, PodmanError, PortTaken, SpecError, UntrustedServiceError
+from .errors import (
+    ContainerNotFound,
+    PodmanError,
+    PodmanSpawnerError,
+    PortTaken,
+    SpecError,
+    UntrustedServiceError,
+)
 from .names import ServerName
 from .network import NetworkChoice
 from .reach import by_name, hub_url_inside
@@ -49,6 +56,7 @@ _LOOK_AGAIN = (0.05, 0.25, 1.0)
 """Seconds."""
 _LOG_TRIES = 4
 _LOG_SECONDS = 0.05
+_IMAGES_KNOWN = 100
 _HUB_URLS = ("JUPYTERHUB_API_URL", "JUPYTERHUB_ACTIVITY_URL")
 
 
@@ -363,18 +371,22 @@ def for_engine(settings: ServerSettings, podman: UserPodman) -> ServerSettings:
     return replace(settings, environment={**settings.environment, **inside}, extra_hosts=hosts)
 
 
-_ids: dict[tuple[int, str, str], tuple[int, int]] = {}
+_ids: dict[int, dict[tuple[str, str], tuple[int, int]]] = {}
+"""Of each account, by image and user."""
 
 
 def image_facts(podman: UserPodman, image: Image, user: str = "") -> ImageFacts:
     """Return what the builder needs to know of an image and of its user, or of another one of it.
 
-    A user is looked up once.
+    A user is looked up once, while the account does not use too many images.
     """
-    key = (podman.account.uid, image.id, user)
-    uid_gid = _ids.get(key)
+    known = _ids.setdefault(podman.account.uid, {})
+    uid_gid = known.get((image.id, user))
     if uid_gid is None:
-        uid_gid = _ids[key] = podman.images.user_ids(image, user)
+        uid_gid = podman.images.user_ids(image, user)
+        if len(known) >= _IMAGES_KNOWN:  # an account may say another id each time
+            known.clear()
+        known[image.id, user] = uid_gid
     return ImageFacts(
         id=image.id,
         user=user or image.user,
@@ -400,10 +412,17 @@ def kept_token(container: Container) -> str:
 
 
 def last_words(podman: UserPodman, container: str) -> str:
-    """Return the last lines of a container that has ended; they may come a moment later."""
+    """Return the last lines of a container that has ended; they may come a moment later.
+
+    How it ended is told also if they cannot be read.
+    """
     for _ in range(_LOG_TRIES):
-        if lines := podman.logs(container, tail=LOG_LINES).strip():
-            return lines
+        try:
+            lines = podman.logs(container, tail=LOG_LINES)
+        except PodmanSpawnerError as error:
+            return f"(the log cannot be read: {error})"
+        if lines:
+            return lines.strip()
         time.sleep(_LOG_SECONDS)
     return ""
 
@@ -436,7 +455,8 @@ def listening(podman: UserPodman, container: str, host: str, port: int) -> Conta
             program = next(iter(found.command), "")
             raise SpecError(
                 "cmd",
-                f"the image has no program {program!r}. Choose one of its own. ({last_lines})",
+                f"the image has no program {program!r}. Choose one of its own. "
+                f"({one_line(last_lines)})",
             )
         raise ServerEnded(found, last_lines)
     uids = ports.listener_uids(host, port)

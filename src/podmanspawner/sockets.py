@@ -6,6 +6,7 @@ path swapped later changes nothing.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -72,6 +73,11 @@ def connect_pinned(account: Account, path_descriptor: int) -> socket.socket:
             f"The Podman service of {account.name} takes no more connections.",
             socket=str(account.socket_path),
         ) from error
+    except OSError as error:
+        connection.close()
+        if error.errno == errno.EPROTOTYPE:  # which urllib3 would take for a Mac's
+            raise _foreign(account, account.socket_path, "it is no stream socket") from error
+        raise
     except BaseException:
         connection.close()
         raise

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import privileges
-from .answers import plain
+from .answers import one_line, plain
 from .errors import SpecError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def check(account: Account, stores: Sequence[str]) -> None:
     for store in stores:
         places = [store, *(f"{store}/{index}" for index in _INDEXES)]
         search = ["find", *places, "-maxdepth", _FOLDERS_DEEP, *_WRONG]
-        if fault := plain(privileges.run(account, search), 300).strip():
+        if fault := one_line(privileges.run(account, search), 300):
             raise SpecError(_OPTION, f"{store} cannot serve {account.name}: {fault}. {_REMEDY}")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any, cast
@@ -29,21 +30,58 @@ KIB = 1024
 MIB = 1024 * KIB
 CALL_SECONDS = 30.0
 CALL_BYTES = 1 * MIB
+WORK_SECONDS = 0.1
+REST = 50
+REST_SECONDS = 0.5
+"""At a time: so soon a call that is given up ends."""
+
+
+class Pace:
+    """How much work the answers of one account make, over all its calls.
+
+    Python does one thing at a time: who answers in single bytes would keep the Hub from all other
+    users. So whoever reads such an answer rests, beyond the first tenth of a second 50 seconds for
+    each second of work. What a sound answer makes is too little to be noticed.
+    """
+
+    def __init__(self) -> None:
+        self._owed = 0.0
+        self._at = time.monotonic()
+        self._turn = threading.Lock()
+
+    def rest(self, worked: float) -> None:
+        """Count seconds of work and rest for them; one call of the account at a time."""
+        with self._turn:
+            now = time.monotonic()
+            self._owed = max(0.0, self._owed - (now - self._at) / REST) + worked
+            self._at = now
+            due = min((self._owed - WORK_SECONDS) * REST, REST_SECONDS)
+            if due > 0:
+                time.sleep(due)
 
 
 class Allowance:
     """What one call may take: time for the whole of it, and bytes to read."""
 
-    def __init__(self, seconds: float | None = CALL_SECONDS, max_bytes: int = CALL_BYTES) -> None:
+    def __init__(
+        self,
+        seconds: float | None = CALL_SECONDS,
+        max_bytes: int = CALL_BYTES,
+        *,
+        pace: Pace | None = None,
+    ) -> None:
         """Start the clock.
 
         Args:
             seconds: for the whole call; None for a stream that the caller ends.
             max_bytes: of everything that is read, headers included.
+            pace: of the account whose answers are read; None does not rest.
         """
         self.seconds = seconds
         self._end = None if seconds is None else time.monotonic() + seconds
         self._max_bytes = self._bytes_left = max_bytes
+        self._pace = pace
+        self._received: float | None = None
 
     def seconds_left(self) -> float | None:
         """Return what is left of the time; None is without end.
@@ -64,6 +102,7 @@ class Allowance:
         Raises:
             UntrustedServiceError: they are too many.
         """
+        self._received = time.thread_time()
         self._bytes_left -= count
         if self._bytes_left < 0:
             raise UntrustedServiceError(
@@ -71,6 +110,16 @@ class Allowance:
                 "may read; the call was ended.",
                 reason="size",
             )
+
+    def shrink(self, max_bytes: int) -> None:
+        """Let no more than so many bytes follow."""
+        if self._bytes_left > max_bytes:
+            self._max_bytes = self._bytes_left = max_bytes
+
+    def rest(self) -> None:
+        """Rest for the work with what was received last."""
+        if self._pace and self._received is not None:
+            self._pace.rest(time.thread_time() - self._received)
 
     def late(self) -> UntrustedServiceError:
         """Return the error of a call whose time is over."""
@@ -93,6 +142,7 @@ class _BoundedSocket(socket.socket):
         return bounded
 
     def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
+        self.allowance.rest()
         self.settimeout(self.allowance.seconds_left())
         try:
             count = super().recv_into(buffer, nbytes, flags)

@@ -25,7 +25,7 @@ class Volume:
     def parse(cls, value: object, where: str) -> Volume:
         """Read an inspect answer."""
         raw = answers.obj(value, where)
-        name = answers.plain(answers.string(raw.get("Name"), where))
+        name = answers.one_line(answers.string(raw.get("Name"), where))
         return cls(name, answers.string_map(raw.get("Labels"), where))
 
 

@@ -83,12 +83,14 @@ class Hub:
         self.config.write_text(text + extra)
         self.process: subprocess.Popen | None = None
 
+    tracer: tuple[str, ...] = ()
+    """Program that runs the Hub, and its arguments."""
     url = property(lambda self: f"http://127.0.0.1:{self.port}")
 
     def start(self, **options) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "jupyterhub", "-f", str(self.config)],
+                [*self.tracer, sys.executable, "-m", "jupyterhub", "-f", str(self.config)],
                 cwd=self.folder,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -133,6 +133,10 @@ class FakeService:
             connection.close()
         assert not self.unknown, f"the fake was not taught: {self.unknown}"
 
+    def answer_to(self, request: Request) -> Answer | None:
+        """Return what is sent, or None if that was not taught."""
+        return self.answers.get(f"{request.method} {request.path}")
+
     def wait_for_end(self) -> None:
         """Return once a client has come and gone."""
         deadline = time.monotonic() + 5
@@ -158,13 +162,11 @@ class FakeService:
         with suppress(OSError), connection.makefile("rb") as stream:
             while request := _read_request(stream):
                 self.requests.append(request)
-                key = f"{request.method} {request.path}"
-                if key not in self.answers:
-                    self.unknown.append(key)
+                answer = self.answer_to(request)
+                if answer is None:
+                    self.unknown.append(f"{request.method} {request.path}")
                     connection.sendall(http(b"not taught", status="501 Not Implemented"))
-                    continue
-                answer = self.answers[key]
-                if callable(answer):
+                elif callable(answer):
                     answer(connection)
                 else:
                     connection.sendall(answer)

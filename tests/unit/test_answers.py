@@ -241,6 +241,8 @@ def test_only_true_is_running(running):
         b"[" * 100_000,
         b'{"a":' * 100_000,
         b"9" * 10_000,
+        b"[" + b"[]," * 200_000 + b"1]",
+        b"[" + b"{}," * 200_000 + b"1]",
         b"nonsense",
     ],
 )
@@ -519,6 +521,12 @@ def test_a_forgotten_probe_is_removed(tmp_path):
 def test_users_of_a_lying_image(user_ids, user, answer, kind):
     with pytest.raises(kind):
         user_ids(user, answer)
+
+
+@pytest.mark.parametrize("field", [("Name",), ("State", "Error"), ("OCIRuntime",)])
+def test_what_names_a_container_is_one_line(field):
+    found = Container.parse(replace(CONTAINER, field, "a\n[I JupyterHub] b\u2028c\x1b"), "")
+    assert "a [I JupyterHub] b c" in (found.name, found.state.error, found.runtime)
 
 
 def test_an_account_forges_no_line_of_the_hubs_log():

@@ -73,6 +73,22 @@ def test_configured_variables_win():
     assert (found["https_proxy"], found["LANG"]) == ("http://proxy", "C")
 
 
+def test_a_helper_that_was_stopped_while_it_complained(monkeypatch, tmp_path):
+    """Who has become the account can be stopped by it: nobody waits for its end."""
+    helper = tmp_path / "helper.py"
+    helper.write_text(
+        "import os, signal, sys\n"
+        "os.write(int(sys.argv[1]), b'no\\n[W forged')\n"
+        "os.close(int(sys.argv[1]))\n"
+        "os.kill(os.getpid(), signal.SIGSTOP)\n"
+    )
+    monkeypatch.setattr(privileges, "_BECOME", str(helper))
+    began = time.monotonic()
+    with pytest.raises(ServiceError, match=r"could not be started as me: no \[W forged"):
+        privileges.run(ME, ["true"])
+    assert time.monotonic() - began < 5
+
+
 @pytest.mark.parametrize("bus", [True, False])
 def test_a_bus_is_named_where_there_is_one(tmp_path, monkeypatch, bus):
     monkeypatch.setattr("podmanspawner.account.RUNTIME_ROOT", tmp_path)

@@ -21,6 +21,7 @@ from fake_service import (
     http,
     http_json,
 )
+from lies import LENGTH, NO_SOUND_HTTP, TOO_LATE, TOO_LONG, UNTIL_CLOSED, be_silent
 from podmanspawner import (
     ContainerNotFound,
     ImageNotFound,
@@ -31,8 +32,6 @@ from podmanspawner import (
 from podmanspawner.transport import KIB, MIB
 
 SECONDS = 0.3
-LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
-UNTIL_CLOSED = b"HTTP/1.1 200 OK\r\n\r\n"
 ID = "a" * 64
 
 
@@ -48,49 +47,6 @@ def fake(tmp_path):
     yield start
     for service in made:
         service.close()
-
-
-def be_silent(connection):
-    connection.recv(1)
-
-
-# what a service may do to whoever reads to the end of its answer
-
-TOO_LATE = {
-    "silence": be_silent,
-    "silence after the headers": endlessly(b"", after=LENGTH, pause=0.05),
-    "a body that drips": endlessly(b"x", after=LENGTH, pause=0.02),
-    "chunks that drip": endlessly(chunk(b"x"), after=CHUNKED, pause=0.02),
-    "a status line that drips": endlessly(b"H", pause=0.02),
-    "headers that drip": endlessly(b"x", after=b"HTTP/1.1 200 OK\r\nX: ", pause=0.02),
-    "continue that drips": endlessly(b"HTTP/1.1 100 Continue\r\n\r\n", pause=0.02),
-}
-TOO_LONG = {
-    "a body without end": endlessly(b"x" * KIB, after=UNTIL_CLOSED),
-    "chunks without end": endlessly(chunk(b"x" * KIB), after=CHUNKED),
-    "one chunk without end": endlessly(b"x" * KIB, after=CHUNKED + b"ffffffffff\r\n"),
-    "a length of many terabytes": endlessly(
-        b"x" * KIB, after=b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999\r\n\r\n"
-    ),
-    "continue without end": endlessly(b"HTTP/1.1 100 Continue\r\n\r\n" * 99),
-    "continue with headers without end": endlessly(b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\n" * 99),
-}
-NO_SOUND_HTTP = {
-    "headers without end": endlessly(b"X: y\r\n", after=b"HTTP/1.1 200 OK\r\n"),
-    "a header line without end": endlessly(b"x" * KIB, after=b"HTTP/1.1 200 OK\r\nX: "),
-    "a status line without end": endlessly(b"x" * KIB),
-    "garbage": cut_off(b"\x00\xff what is this\r\n\r\n"),
-    "another protocol": cut_off(b"SSH-2.0-OpenSSH_9.2\r\n"),
-    "a status that is no number": cut_off(b"HTTP/1.1 OK\r\n\r\n"),
-    "a body that breaks off": cut_off(LENGTH + b"half"),
-    "a chunk that breaks off": cut_off(CHUNKED + b"ff\r\nhalf"),
-    "a chunk of no size": cut_off(CHUNKED + b"what?\r\n\r\n"),
-    "an error that breaks off": cut_off(LENGTH.replace(b"200 OK", b"500 No") + b"half"),
-    "a gzip bomb": http(gzip.compress(b"x" * MIB), "Content-Encoding: gzip"),
-    "deflate, announced only": http(b"{}", "Content-Encoding: deflate"),
-    "a redirect": http(b"", "Location: http://127.0.0.1:1/", status="302 Found"),
-    "a redirect of a method": http(b"", "Location: /x", status="307 Temporary Redirect"),
-}
 
 
 @pytest.mark.parametrize(
@@ -304,6 +260,31 @@ def test_two_at_a_time_have_their_own_limits(fake):
         podman.request("ask", "GET", "_ping", seconds=0.1)
         time.sleep(0.2)
         assert stream.raw.read1(KIB)
+
+
+def test_who_sends_single_bytes_makes_little_work(fake):
+    """It may take its time; the Hub's interpreter is for all users."""
+    podman = fake({"GET thing": endlessly(chunk(b"x") * 999, after=CHUNKED)}).podman()
+    worked = []
+
+    def read():
+        began = time.thread_time()
+        with podman.streaming("ask", "GET", "thing", seconds=2) as answer:
+            while answer.raw.read1(KIB):
+                worked[:] = [time.thread_time() - began]
+
+    with pytest.raises(UntrustedServiceError) as caught:
+        read()
+    assert caught.value.reason == "deadline"
+    assert worked[0] < 0.6
+
+
+def test_a_sound_answer_of_many_bytes_makes_nobody_rest(fake):
+    podman = fake({"GET thing": http(b"x" * 900 * KIB)}).podman()
+    began = time.monotonic()
+    for _ in range(5):
+        podman.request("ask", "GET", "thing")
+    assert time.monotonic() - began < 2
 
 
 # cancel
