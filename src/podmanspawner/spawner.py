@@ -202,6 +202,11 @@ class PodmanSpawner(Vigil, Spawner):  # type: ignore[misc]  # untyped package
     def _default_ssl_alt_names(self) -> list[str]:
         return [*self.trusted_alt_names, f"IP:{self._reach_ip}"]
 
+    @default("env_keep")
+    def _default_env_keep(self) -> list[str]:
+        """Keep what JupyterHub 6 keeps; 5.0 has the Hub's own PATH in it, useless in an image."""
+        return ["JUPYTERHUB_SINGLEUSER_APP"]
+
     async def _pull_first(self, image: str, keyring: Keyring) -> None:
         """Pull what ``pull_image`` names, if the original's settings ask for it."""
         if first := self._original.pull_first(image):

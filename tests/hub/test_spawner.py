@@ -98,6 +98,12 @@ async def test_a_new_spawner_finds_the_server_by_its_state(user):
     assert await first.poll() != 0  # how it ended, or that it is gone, whichever is seen first
 
 
+async def test_the_hubs_own_paths_stay_with_it(user):
+    """An early JupyterHub 5 would keep them, and the image's programs would not be found."""
+    spawner = lone_spawner(user.name)
+    assert not {"PATH", "PYTHONPATH", "VIRTUAL_ENV"} & set(spawner.get_env())
+
+
 async def test_stop_finds_a_server_without_any_state(user):
     await lone_spawner(user.name).start()
     await lone_spawner(user.name).stop()
