@@ -83,6 +83,14 @@ KUBE = {
     "extra_spec": "extra_pod_config, extra_container_config",
     "modify_spec_hook": "modify_pod_hook",
     "no_new_privileges": "allow_privilege_escalation",
+    "create_sources": "storage_pvc_ensure",
+    "volumes": "volumes, volume_mounts",
+    "read_only_volumes": "volumes, volume_mounts",
+    "cap_add": "container_security_context",
+    "cap_drop": "container_security_context",
+    "seccomp_profile": "container_security_context",
+    "selinux_opts": "container_security_context",
+    "user_mapping": "enable_user_namespaces",
 }
 SYSTEMD = {
     "account_template": "username_template",
@@ -90,6 +98,10 @@ SYSTEMD = {
     "working_dir": "user_workingdir",
     "no_new_privileges": "disable_user_sudo",
     "extra_spec": "unit_extra_properties",
+    "volumes": "readwrite_paths",
+    "read_only_volumes": "readonly_paths",
+    "tmpfs": "isolate_tmp",
+    "devices": "isolate_devices",
 }
 NEEDS = {
     "keep_groups": "crun",
