@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from liar import Liar
-from podmanspawner import spawner
+from podmanspawner import vigil
 from podmanspawner.transport import Allowance
 
 CALL_SECONDS = 5.0
@@ -27,5 +27,5 @@ def quick(monkeypatch):
 
     quick.seconds = CALL_SECONDS
     monkeypatch.setattr(Allowance, "__init__", soon)
-    monkeypatch.setattr(spawner, "_POLL_TRIES", 1)
+    monkeypatch.setattr(vigil, "_POLL_TRIES", 1)
     return quick
