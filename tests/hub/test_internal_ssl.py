@@ -40,7 +40,9 @@ for path in (folder, *sorted(os.path.join(folder, name) for name in os.listdir(f
 
 @pytest.fixture(params=["", WRAPPED], ids=["alone", "wrapped"])
 def hub(request, make_hub):
-    return make_hub(CONFIG + request.param)
+    made = make_hub(CONFIG + request.param)
+    made.options = {"profile": "one"} if request.param else None
+    return made
 
 
 def everything(folder):
@@ -49,11 +51,11 @@ def everything(folder):
 
 def test_servers_work_and_their_keys_are_theirs(hub, users):
     user = users[0]
-    hub.begin(user.name, options={"profile": "one"})
+    hub.begin(user.name, options=hub.options)
     assert hub.notebook(user.name).compute("print(6*7)") == "42\n"
     assert hub.notebook(user.name).compute(ASK_THE_HUB) == "https 200\n"
     assert hub.notebook(user.name).compute(LOOK_AT_THE_KEY) == "0o500\n0o400\n0o400\n0o400\n"
-    hub.begin(user.name, "a", options={"profile": "one"})
+    hub.begin(user.name, "a", options=hub.options)
     assert hub.notebook(user.name, "a").compute("print(6*7)") == "42\n"
     assert hub.notebook(user.name).compute("print(6*7)") == "42\n"
     for name in ("", "a"):

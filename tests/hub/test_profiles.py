@@ -81,6 +81,7 @@ c.PodmanSpawner.hostname = "set-for-all"
 c.PodmanSpawner.extra_labels = {"set": "for-all"}
 c.PodmanSpawner.umask = "0027"
 c.Spawner.cpu_limit = 2.0
+c.PodmanSpawner.unenforced_limits = "warn"
 c.PodmanSpawner.mem_limit = "3G"
 """
 
