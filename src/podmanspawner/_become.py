@@ -18,6 +18,8 @@ import sys
 
 LISTEN_FD = 3  # ref: sd_listen_fds(3), SD_LISTEN_FDS_START
 BACKLOG = 128
+LOGIN_UID = "/proc/self/loginuid"
+NOBODY_YET = b"4294967295"
 
 
 def drop(uid: int, gid: int, groups: list[int]) -> None:
@@ -28,6 +30,21 @@ def drop(uid: int, gid: int, groups: list[int]) -> None:
         os.setresuid(uid, uid, uid)
     if os.getresuid() != (uid, uid, uid):
         raise PermissionError(f"cannot become uid {uid}, being {os.getresuid()}")
+
+
+def log_in(uid: int) -> None:
+    """Let the kernel's audit name the account for all that the program does.
+
+    Unless it names whoever started the Hub in a shell: that word is not taken back. What nobody
+    has set may be set by anyone, so it needs no capability. ref: pam_loginuid(8), kernel/audit.c
+    """
+    try:
+        file = os.open(LOGIN_UID, os.O_RDWR)
+        if os.pread(file, len(NOBODY_YET), 0) == NOBODY_YET:
+            os.pwrite(file, str(uid).encode(), 0)
+        os.close(file)
+    except OSError:  # a kernel that does not audit, or a sandbox that leaves it alone
+        pass
 
 
 def listen(path: str) -> None:
@@ -82,6 +99,8 @@ def main() -> None:
     os.close(int(status))
     doing = f"becoming uid {uid}"
     try:
+        if log_path:  # other programs end at once; a record of each would be noise
+            log_in(int(uid))
         drop(int(uid), int(gid), [int(group) for group in groups.split(",")])
         os.umask(0o077)
         if listen_path:

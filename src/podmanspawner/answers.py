@@ -82,12 +82,15 @@ class Container:
     state: ContainerState
     runtime: str
     """Program that runs it, such as ``crun``, or its path."""
+    memory_limit: int = 0
+    """Bytes; 0 is no limit."""
 
     @classmethod
     def parse(cls, value: object, where: str) -> Container:
         """Read an inspect answer."""
         raw = obj(value, where)
         config = obj(raw.get("Config"), where)
+        host_config = obj(raw.get("HostConfig") or {}, where)
         return cls(
             id=identifier(raw.get("Id"), where),
             name=one_line(string(raw.get("Name"), where)).lstrip("/"),
@@ -97,6 +100,7 @@ class Container:
             command=tuple(strings(config.get("Cmd"), where)),
             state=ContainerState.parse(raw.get("State"), where),
             runtime=one_line(string(raw.get("OCIRuntime") or "", where)),
+            memory_limit=integer(host_config.get("Memory") or 0, where),
         )
 
 

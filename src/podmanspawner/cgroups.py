@@ -50,16 +50,41 @@ def obstacles(account: Account, *, root: Path = ROOT, own: str | None = None) ->
     there = (folder / "cgroup.controllers").read_text().split()
     return {
         option: f"the cgroup of {account.name} lacks the controller {controller!r}; delegate it: "
-        "'systemctl edit user@.service', [Service] Delegate=cpu memory pids, then log the "
-        "account out and in"
+        "'systemctl edit user@.service', [Service] Delegate=cpu memory pids, then 'systemctl "
+        f"restart user@{account.uid}.service', which ends what the account runs"
         for option, controller in CONTROLLERS.items()
         if controller not in there
     }
 
 
+def memory_kills(pid: int, *, root: Path = ROOT) -> int:
+    """Return how many processes of a process's cgroup were killed for lack of memory so far.
+
+    0 where that cannot be known: cgroups v1, or no controller. The kernel counts a process that
+    any limit ended, be it the container's, the account's or the host's own end of memory.
+
+    ref: memory.events in the kernel's admin-guide/cgroup-v2
+    """
+    try:
+        group = _of(str(pid))
+        if ".." in group.split("/"):  # one that this process's namespace does not show
+            return 0
+        text = (root / group.lstrip("/") / "memory.events").read_text()
+    except OSError:
+        return 0
+    events = dict(line.split() for line in text.splitlines())
+    return int(events.get("oom_kill", 0))
+
+
 def _own() -> str:
-    """Return the cgroup of this process; ref: cgroups(7), /proc/self/cgroup of v2."""
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
+    return _of("self")
+
+
+def _of(pid: str) -> str:
+    """Return the cgroup of a process; ref: cgroups(7), /proc/PID/cgroup of v2."""
+    # an account may name a cgroup of its own by any bytes but a line's end
+    text = Path("/proc", pid, "cgroup").read_text(errors="surrogateescape")
+    for line in text.split("\n"):
         if line.startswith("0::"):
             return line.removeprefix("0::")
     return ""

@@ -57,6 +57,9 @@ _LOOK_AGAIN = (0.05, 0.25, 1.0)
 _LOG_TRIES = 4
 _LOG_SECONDS = 0.05
 _IMAGES_KNOWN = 100
+_KILLED = 128 + 9
+_UNITS = (("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10))
+"""As in the sizes that options take."""
 _HUB_URLS = ("JUPYTERHUB_API_URL", "JUPYTERHUB_ACTIVITY_URL")
 
 
@@ -64,21 +67,39 @@ class ServerEnded(PodmanError):  # noqa: N818, named as the field names it
     """The server ended while it was starting."""
 
     def __init__(self, container: Container, last_lines: str) -> None:
-        state = container.state
-        why = f"exit code {state.exit_code}"
-        if state.oom_killed:
-            why += ", out of memory"
-        if state.error:
-            why += f", {state.error}"
         super().__init__(
-            f"The server ended while it was starting ({why}). Its last lines:\n"
-            + quoted(last_lines),
+            f"The server ended while it was starting ({how_it_ended(container)}). Its last "
+            f"lines:\n{quoted(last_lines)}",
             operation="start the server",
         )
-        self.exit_code = state.exit_code
+        self.exit_code = container.state.exit_code
         """Exit code of the server."""
         self.last_lines = last_lines
         """What it printed last."""
+
+
+def how_it_ended(container: Container) -> str:
+    """Return the exit code of a container that has ended, and what the engine knows besides."""
+    state = container.state
+    how = f"exit code {state.exit_code}"
+    if state.oom_killed:
+        # true also if the kernel took one of its processes long before the end
+        killed = state.exit_code == _KILLED
+        how += ", out of memory" if killed else ", one of its processes was out of memory before"
+        how += f", {memory_limit(container.memory_limit)}"
+    if state.error:
+        how += f", {state.error}"
+    return how
+
+
+def memory_limit(limit: int) -> str:
+    """Return a limit in bytes, as people say it; 0 is none."""
+    if not limit:
+        return "without a limit of its own"
+    unit, size = next(
+        ((unit, limit / size) for unit, size in _UNITS if limit >= size), ("bytes", limit)
+    )
+    return f"limit {size:.4g} {unit}"
 
 
 @dataclass(frozen=True)
@@ -491,7 +512,7 @@ def look(podman: UserPodman, container: str, host: str, port: int) -> tuple[Cont
 def watch(podman: UserPodman, found: Container, host: str, port: int) -> Watch | None:
     """Hold a running server, so that its end is noticed; None if that cannot be done."""
     try:
-        return Watch(podman.account, found.state, host, port)
+        return Watch(podman.account, found.state, host, port, memory_limit=found.memory_limit)
     except Unwatchable as error:
         log.info("%s: %s: %s", podman.account.name, found.name, error)
         return None

@@ -59,11 +59,25 @@ class Vigil(Given):
 
         While its process is held, nobody is asked for that.
         """
-        if self._starting or (self._watch and self._watch.fine):
+        if self._starting:
+            return None
+        if self._watch and self._watch.fine:
+            self._tell_of_kills(self._watch)
             return None
         async with self._asking:  # one of two who ask buries it, the other is told the same
             self._let_go()
             return await self._ask() if self.container_id else self._exit_code
+
+    def _tell_of_kills(self, watch: Watch) -> None:
+        """Log each time that processes of the server, such as kernels, were killed for memory."""
+        kills = watch.new_kills()
+        if kills:
+            self.log.warning(
+                "Out of memory in the server %s, %s: %i of its processes killed; it goes on",
+                self._log_name,
+                server.memory_limit(watch.memory_limit),
+                kills,
+            )
 
     async def _ask(self) -> int | None:
         """Return what the engine says; else judge by what is seen without it."""
@@ -143,10 +157,9 @@ class Vigil(Given):
     def _bury(self, podman: UserPodman, found: Container) -> int:
         last_lines = server.last_words(podman, found.id)
         self.log.warning(
-            "The server %s ended with exit code %i%s. Its last lines:\n%s",
+            "The server %s ended with %s. Its last lines:\n%s",
             self._log_name,
-            found.state.exit_code,
-            ", out of memory" if found.state.oom_killed else "",
+            server.how_it_ended(found),
             quoted(last_lines),
         )
         if self.remove:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import ports
+from . import cgroups, ports
 from .errors import PodmanError
 
 if TYPE_CHECKING:
@@ -35,7 +35,15 @@ class Unwatchable(PodmanError):  # noqa: N818, named as the field names it
 class Watch:
     """A running server: the first process of its container, and the port where it listens."""
 
-    def __init__(self, account: Account, state: ContainerState, host: str, port: int) -> None:
+    def __init__(
+        self,
+        account: Account,
+        state: ContainerState,
+        host: str,
+        port: int,
+        *,
+        memory_limit: int = 0,
+    ) -> None:
         """Hold the process, once it is proved to be the container's.
 
         Args:
@@ -43,12 +51,16 @@ class Watch:
             state: what the account's engine says of it, which is not believed as it is.
             host: address at which the Hub and the proxy find the server.
             port: its port there.
+            memory_limit: that of the container, in bytes; 0 for none.
 
         Raises:
             Unwatchable: it has ended, is not the account's, or did not start when the engine says.
         """
         self._account = account
         self._place = (host, port)
+        self.memory_limit = memory_limit
+        self._pid = state.pid
+        self._kills = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         try:
             self.descriptor = os.pidfd_open(state.pid)
@@ -88,6 +100,11 @@ class Watch:
         """Whether the process runs and the account alone listens at the server's port."""
         uids = ports.listener_uids(*self._place)
         return self.running and bool(uids) and all(map(self._account.owns, uids))
+
+    def new_kills(self) -> int:
+        """Return how many of the container's processes ran out of memory since the last call."""
+        before, self._kills = self._kills, cgroups.memory_kills(self._pid)
+        return max(self._kills - before, 0)
 
     def on_end(self, call: Callable[[], None]) -> None:
         """Let the running event loop call a function once, when the process has ended."""

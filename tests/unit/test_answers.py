@@ -35,6 +35,7 @@ CONTAINER = {
     "Image": f"sha256:{ID}",
     "Config": {"Labels": {"x": "y"}, "Env": ["A=1", "B=2=3", "C"], "Cmd": ["sh", "-c", ""]},
     "State": STATE,
+    "HostConfig": {"Memory": 1 << 29},
 }
 IMAGE = {
     "Id": ID,
@@ -84,6 +85,7 @@ def test_container():
         command=("sh", "-c", ""),
         state=ContainerState("exited", False, 3, 0, a.timestamp(a._NEVER, ""), False, ""),
         runtime="",
+        memory_limit=1 << 29,
     )
 
 
@@ -189,6 +191,7 @@ def assert_types(found):
                 "state": ContainerState,
                 "running": bool,
                 "oom_killed": bool,
+                "memory_limit": int,
                 "command": tuple,
                 "entrypoint": tuple,
                 "names": tuple,

@@ -6,6 +6,7 @@ import gc
 import os
 import socket
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -230,3 +231,51 @@ def test_a_socket_that_cannot_be_bound(served, tmp_path, bind_to, complaint):
         served("true", bind_to=tmp_path / bind_to)
     assert caught.value.socket == str(ME.socket_path)
     assert not Path(tmp_path / "log").exists()
+
+
+LOGIN_UID = Path("/proc/self/loginuid")
+NOBODY_YET = "4294967295"
+
+
+@pytest.fixture
+def audited():
+    if not LOGIN_UID.exists():
+        pytest.skip("this kernel does not audit")
+    return LOGIN_UID.read_text()
+
+
+def test_the_audit_names_the_account_if_nobody_yet(served, audited):
+    """What is set stays: on a developer's own host that is the developer."""
+    assert served("cat /proc/self/loginuid") == (str(ME.uid) if audited == NOBODY_YET else audited)
+
+
+def test_the_audit_goes_on_naming_who_started_the_hub(audited, tmp_path):
+    log = tmp_path / "log"
+    hub = 'echo 54321 >/proc/self/loginuid; cat /proc/self/loginuid; exec "$@"'
+    become = [sys.executable, "-I", "-S", privileges._BECOME]
+    with (tmp_path / "status").open("w") as status:
+        arguments = [
+            status.fileno(),
+            ME.uid,
+            ME.gid,
+            ME.gid,
+            "",
+            log,
+            "cat",
+            "/proc/self/loginuid",
+        ]
+        before = subprocess.run(
+            ["sh", "-c", hub, "sh", *become, *map(str, arguments)],
+            env={"PATH": privileges.PATH},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            pass_fds=[status.fileno()],
+            text=True,
+            check=True,
+        ).stdout
+    assert before == ("54321" if audited == NOBODY_YET else before)
+    assert log.read_text() == before
+
+
+def test_a_short_errand_is_no_login(audited):
+    assert privileges.run(ME, ["cat", "/proc/self/loginuid"]) == audited
