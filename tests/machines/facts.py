@@ -44,7 +44,7 @@ def with_version(program: str) -> str:
     """Return a program's name and version, as it says itself."""
     path = shutil.which(program)
     said = subprocess.check_output([path, "--version"], text=True).splitlines()[0].split()
-    return f"{program} {next(word for word in said if any(map(str.isdigit, word)))}"
+    return f"{program} {next(word for word in said if word[0].isdigit())}"
 
 
 if __name__ == "__main__":
