@@ -17,8 +17,8 @@ INTRO = """\
 # What it was tested on
 
 Written by `docs/runs.py` from real runs of `make matrix`; the versions are those that were met
-inside. *podman* is `tests/podman`, against the real engine; *hub* is `tests/hub`, spawners and whole
-Hubs; *systemd* is `tests/systemd`, which needs a host with systemd.
+inside. *podman* is `tests/podman`, against the real engine; *hub* is `tests/hub`, spawners and
+whole Hubs; *systemd* is `tests/systemd`, which needs a host with systemd.
 
 """
 REASONS = {

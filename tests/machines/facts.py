@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import platform
-import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -41,10 +40,10 @@ def of_a_server() -> dict[str, str]:
 
 
 def with_version(program: str) -> str:
-    """Return a program's name and version, as it says itself."""
-    path = shutil.which(program)
-    said = subprocess.check_output([path, "--version"], text=True).splitlines()[0].split()
-    return f"{program} {next(word for word in said if word[0].isdigit())}"
+    """Return a program's name and its package's version; passt of Debian 13 does not say its own."""
+    package = {"pasta": "passt"}.get(program, program)
+    query = ["dpkg-query", "-W", "-f", "${Version}", package]
+    return f"{program} {subprocess.check_output(query, text=True)}"
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 """Test machines: a Debian with systemd, logind and user managers, booted in namespaces.
 
 ``. .ci/env && tests/machines/machine.py NAME [COMMAND …]``, as root, boots one, runs a command in
-it (or a shell) and ends it; ``make machine NAME=trixie`` gives a shell too. Options before the name
-choose another runtime, another helper for networks, another JupyterHub.
+it (or a shell) and ends it; ``make machine NAME=trixie`` gives a shell too. Options before the
+name choose another runtime, another helper for networks, another JupyterHub.
 
 All that a machine writes is in memory, and all its mounts and processes are in namespaces that
 end with its first process, which the kernel kills when this one ends, however it does. A small

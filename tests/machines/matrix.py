@@ -2,8 +2,8 @@
 """The matrix: layers of the tests on each engine, network helper, runtime, JupyterHub and Python.
 
 ``make matrix`` runs all of it, ``. .ci/env && tests/machines/matrix.py RUN…`` some of it, one run
-after the other. What comes of each is a line of JSON in the cache's ``matrix.jsonl``; the newest of
-each go into ``docs/reference/matrix.json``, from which ``docs/runs.py`` writes the page.
+after the other. What comes of each is a line of JSON in the cache's ``matrix.jsonl``; the newest
+of each go into ``docs/reference/matrix.json``, from which ``docs/runs.py`` writes the page.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ RUNS = (
     Run("forky", "forky"),
     Run("forky-slirp4netns-runc", "forky", "slirp4netns", "runc", "5"),
 )
-"""Each engine with each helper and each runtime that work with it, each JupyterHub with each engine,
-the oldest Python with the oldest JupyterHub."""
+"""Each engine with each helper, each runtime and each JupyterHub that work with it, and the oldest
+Python."""
 
 
 @contextlib.contextmanager
