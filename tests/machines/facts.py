@@ -40,7 +40,7 @@ def of_a_server() -> dict[str, str]:
 
 
 def with_version(program: str) -> str:
-    """Return a program's name and its package's version; passt of Debian 13 does not say its own."""
+    """Return a program's name and its package's version: not every passt says its own."""
     package = {"pasta": "passt"}.get(program, program)
     query = ["dpkg-query", "-W", "-f", "${Version}", package]
     return f"{program} {subprocess.check_output(query, text=True)}"
