@@ -49,6 +49,7 @@ def podman(ada):
     ada.run("sh", "-c", "mkdir -p $HOME/data; echo from-ada | podman secret create note -")
     with UserPodman.for_user(ada.name) as podman:
         yield podman
+        podman.secrets.remove("note")
 
 
 def flat(shown, path=""):
