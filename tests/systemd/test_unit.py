@@ -109,7 +109,8 @@ def test_a_user_manager_that_is_stopped_is_seen_within_an_interval(hub, users, t
     user, other = users
     for one in users:
         hub.begin(one.name)
-    subprocess.run(["systemctl", "stop", f"user@{user.account.uid}.service"], check=True)
+    # The Hub, which sees the server end, may want the manager again before it has stopped.
+    subprocess.run(["systemctl", "stop", f"user@{user.account.uid}.service"], check=False)
     began = time.monotonic()
     hub.until(lambda: not hub.server(user.name), seconds=POLL_SECONDS + 3)
     tell(f"the Hub knew {time.monotonic() - began:.1f} s after a user manager had been stopped")
