@@ -38,8 +38,8 @@ fuzz: setup-unit ## an hour of random input to all that reads what comes from ou
 test-hub: setup-test ## tests of a real Hub from end to end
 	@$(with_env) pytest tests/hub $(PYTEST_ARGS)
 
-test-machines: setup-test ## all layers on machines with systemd (Debian 12, 13 and forky)
-	@$(with_env) pytest tests/machines $(PYTEST_ARGS)
+test-machines: setup-test ## tests on machines with systemd (Debian 12, 13 and forky)
+	@$(with_env) PODMANSPAWNER_MACHINES="bookworm trixie forky" pytest tests/machines $(PYTEST_ARGS)
 
 matrix: setup-test ## the layers on every engine, network helper, runtime, JupyterHub, Python (hours)
 	@$(with_env) tests/machines/matrix.py $(RUNS)

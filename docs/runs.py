@@ -21,6 +21,7 @@ inside. *podman* is `tests/podman`, against the real engine; *hub* is `tests/hub
 whole Hubs; *systemd* is `tests/systemd`, which needs a host with systemd.
 
 """
+_LATER = "not run yet"
 REASONS = {
     ("4.3", "pasta"): "Podman has it from 4.4 on",
     ("4.3", "Python"): "Debian 12 has 3.11",
@@ -69,8 +70,10 @@ def grid(results: list[dict]) -> list[list[str]]:
 
 
 def reason(version: str, row: str) -> str:
-    """Return why there is no run, or nothing."""
-    return REASONS.get((version, row)) or REASONS.get((version, row.split(maxsplit=1)[0])) or ""
+    """Return why there is no run."""
+    return (
+        REASONS.get((version, row)) or REASONS.get((version, row.split(maxsplit=1)[0])) or _LATER
+    )
 
 
 def runs(results: list[dict]) -> list[list[str]]:
@@ -84,7 +87,7 @@ def runs(results: list[dict]) -> list[list[str]]:
         cells = [last["seen"][key] for key in keys]
         for layer in LAYERS:
             place = name.partition("-")[0]
-            why = REASONS.get((place, layer), "not run yet")
+            why = REASONS.get((place, layer), _LATER)
             cells.append(_counts(ran[layer]) if layer in ran else why)
         table.append([*cells, max(one["date"] for one in ran.values())])
     return table
