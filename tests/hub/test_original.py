@@ -63,7 +63,7 @@ async def test_home_of_the_users_name_and_start_in_it(user):
     options = {"conthome": "/home/USERNAME/", "startatconthome": True}
     async with running(user, **options, cmd=command) as inside:
         assert inside("cat", f"/home/{user.name}/shared/file") == "of-the-account"
-        assert inside("readlink", "/proc/1/cwd") == f"/home/{user.name}"
+        assert inside("sh", "-c", "readlink /proc/$(pidof httpd)/cwd") == f"/home/{user.name}"
         assert inside("pwd") == f"/home/{user.name}"
 
 
@@ -259,7 +259,7 @@ async def test_a_server_stops_whatever_its_service_should_be_told(user):
         ({"podman_additional_cmds": ["-v 'a"]}, "podman_additional_cmds: .*quotes"),
         ({"podman_additional_cmds": ["--userns", "ns:/x"]}, "--userns ns:/x: .*user_mapping"),
         ({"start_cmd": "httpd 'a"}, "start_cmd: .*quotes"),
-        ({"conthome": "home"}, "home_target: 'home'"),
+        ({"conthome": "home"}, "conthome: 'home'"),
         ({"hooks_dir": ["hooks"]}, "hooks_dir: 'hooks'"),
         ({"podman_additional_cmds": ["--env-file=file"]}, "--env-file file: .*absolute"),
     ],
