@@ -8,7 +8,7 @@ NAME = trixie
 with_env := . .ci/env &&
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test test-unit test-podman test-hostile test-hub test-machines machine fuzz lint setup-test setup-unit setup-lint clean
+.PHONY: help demo demo-clean test test-unit test-podman test-hostile test-hub test-machines matrix machine fuzz lint setup-test setup-unit setup-lint clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -38,10 +38,13 @@ fuzz: setup-unit ## an hour of random input to all that reads what comes from ou
 test-hub: setup-test ## tests of a real Hub from end to end
 	@$(with_env) pytest tests/hub $(PYTEST_ARGS)
 
-test-machines: setup-test ## all layers on machines with systemd (Debian 13 and forky)
-	@$(with_env) pytest tests/machines $(PYTEST_ARGS)
+test-machines: setup-test ## tests on machines with systemd (Debian 12, 13 and forky)
+	@$(with_env) PODMANSPAWNER_MACHINES="bookworm trixie forky" pytest tests/machines $(PYTEST_ARGS)
 
-machine: setup-test ## a shell as root on a machine with systemd: make machine NAME=trixie|forky|limits
+matrix: setup-test ## the layers on every engine, network helper, runtime, JupyterHub, Python (hours)
+	@$(with_env) tests/machines/matrix.py $(RUNS)
+
+machine: setup-test ## a shell as root on a machine with systemd: make machine NAME=bookworm|trixie|forky|limits
 	@$(with_env) tests/machines/machine.py $(NAME)
 
 lint: setup-lint ## ruff and mypy

@@ -87,15 +87,15 @@ class Hub:
     """Program that runs the Hub, and its arguments."""
     url = property(lambda self: f"http://127.0.0.1:{self.port}")
 
-    def start(self, **options) -> None:
+    def start(self, *, python: str = sys.executable, env: dict | None = None, **options) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.tracer, sys.executable, "-m", "jupyterhub", "-f", str(self.config)],
+                [*self.tracer, python, "-m", "jupyterhub", "-f", str(self.config)],
                 cwd=self.folder,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, "SECRET_OF_THE_HUB": "do not tell"},
+                env={**(env or os.environ), "SECRET_OF_THE_HUB": "do not tell"},
                 **options,
             )
         self.until(self._is_up, seconds=60)

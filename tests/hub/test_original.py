@@ -63,7 +63,7 @@ async def test_home_of_the_users_name_and_start_in_it(user):
     options = {"conthome": "/home/USERNAME/", "startatconthome": True}
     async with running(user, **options, cmd=command) as inside:
         assert inside("cat", f"/home/{user.name}/shared/file") == "of-the-account"
-        assert inside("readlink", "/proc/1/cwd") == f"/home/{user.name}"
+        assert inside("sh", "-c", "readlink /proc/$(pidof httpd)/cwd") == f"/home/{user.name}"
         assert inside("pwd") == f"/home/{user.name}"
 
 

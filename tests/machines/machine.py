@@ -2,7 +2,8 @@
 """Test machines: a Debian with systemd, logind and user managers, booted in namespaces.
 
 ``. .ci/env && tests/machines/machine.py NAME [COMMAND …]``, as root, boots one, runs a command in
-it (or a shell) and ends it; ``make machine NAME=trixie`` gives a shell too.
+it (or a shell) and ends it; ``make machine NAME=trixie`` gives a shell too. Options before the
+name choose another runtime, another helper for networks, another JupyterHub.
 
 All that a machine writes is in memory, and all its mounts and processes are in namespaces that
 end with its first process, which the kernel kills when this one ends, however it does. A small
@@ -11,6 +12,7 @@ process that waits for just that removes the control group.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import fcntl
 import os
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parents[1]
-NAMES = ("trixie", "forky")
+NAMES = ("bookworm", "trixie", "forky")
 """Those in namespaces; ``limits`` is the one in ``virtual.py``."""
 BOOT_SECONDS = 60
 SLOTS = 20
@@ -97,11 +99,16 @@ class Machine:
     name: str
     pid: int = 0
     """Its first process, as its host sees it."""
+    network: str = ""
+    """``"slirp4netns"``: pasta is not installed, and Podman told so."""
+    runtime: str = ""
+    """``"crun"`` or ``"runc"``, if not as Debian has it."""
+    jupyterhub: str = "6"
     PYTHON: ClassVar = "/opt/venv/bin/python"
 
     def __enter__(self) -> Machine:
         with contextlib.ExitStack() as stack:
-            root, venv = build(self.name)
+            root, venv = build(self.name, self.jupyterhub)
             self.slot = Slot()
             stack.callback(self.slot.release)
             self._start(root, venv)
@@ -130,6 +137,8 @@ class Machine:
                 "TOP": str(TOP),
                 "CACHE": str(Path(root).parent),
                 "NAME": f"{self.name}{self.slot.number}",
+                "NETWORK": self.network,
+                "RUNTIME": self.runtime,
                 "FIRST_UID": str(self.slot.first_uid),
                 "FIRST_SUBUID": str(self.slot.first_subuid),
             },
@@ -210,9 +219,10 @@ def inner_command(*command: str, terminal: bool, settings: dict[str, str]) -> li
     return [*run, *command]
 
 
-def build(name: str) -> list[str]:
+def build(name: str, jupyterhub: str = "6") -> list[str]:
     """Return the folders of a machine's root and virtual environment; built if they are not."""
-    made = subprocess.run([HERE / "build", name], stdout=subprocess.PIPE, text=True, check=True)
+    command = [HERE / "build", name, jupyterhub]
+    made = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return made.stdout.split()
 
 
@@ -222,17 +232,26 @@ def _virtual_machine() -> VirtualMachine:
     return VirtualMachine()
 
 
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--network", choices=("slirp4netns",), default="")
+    parser.add_argument("--runtime", choices=("crun", "runc"), default="")
+    parser.add_argument("--jupyterhub", choices=("5", "6"), default="6")
+    parser.add_argument("name", choices=(*NAMES, "limits"))
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    return parser.parse_args()
+
+
 def main() -> int:
     """Boot the machine of the first argument and run what the others say in it."""
-    name, *command = sys.argv[1:] or ("",)
-    if name not in (*NAMES, "limits"):
-        sys.stderr.write(f"usage: {sys.argv[0]} {'|'.join(NAMES)}|limits [COMMAND …]\n")
-        return 2
+    asked = _arguments()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(1))
-    with Machine(name) if name in NAMES else _virtual_machine() as machine:
-        terminal = not command or sys.stdin.isatty()
-        return subprocess.call(machine.command(*command or ["bash", "-l"], terminal=terminal))
+    variant = {name: getattr(asked, name) for name in ("network", "runtime", "jupyterhub")}
+    with Machine(asked.name, **variant) if asked.name in NAMES else _virtual_machine() as machine:
+        terminal = not asked.command or sys.stdin.isatty()
+        words = asked.command or ["bash", "-l"]
+        return subprocess.call(machine.command(*words, terminal=terminal))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The other layers of the tests, run in each machine; what fails there fails here."""
+"""Other layers of the tests, run in each machine; what fails there fails here."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ LAYERS = (
     "tests/unit",
     "tests/podman/test_specs.py",
     "tests/podman/test_options.py",
-    "tests/podman/test_client.py",
-    "tests/podman/test_activation.py",
-    "tests/hub/test_spawner.py",
-    "tests/hub/test_life.py",
+    "tests/hub/test_service_account.py",
     "tests/systemd",
 )
+"""What depends on the machine most; ``matrix.py`` runs all of the layers."""
 
 
 @pytest.mark.timeout(1200)

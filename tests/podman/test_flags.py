@@ -20,7 +20,8 @@ from podmanspawner.settings import ServerSettings
 _HELP = re.compile(r"^ {2}(?:-(\w), | {4})--([a-z0-9-]+)(?: ([^ ]+))?  ", re.MULTILINE)
 FRESH = re.compile(
     r"Created|Id$|Name$|CreateCommand|Path$|KeyHash|Hostname$|podmanspawner\."
-    r"|annotations\.(seccomp|label)|SecurityOpt"  # written down by the command, for inspect alone
+    # written down by the command, for inspect alone
+    r"|annotations\.(seccomp|label|userns)|SecurityOpt|UsernsMode"
     r"|RLIMIT_(NOFILE|NPROC)"  # set by the command where nobody asked for any limit
 )
 """What two containers never share."""
@@ -49,6 +50,7 @@ def podman(ada):
     ada.run("sh", "-c", "mkdir -p $HOME/data; echo from-ada | podman secret create note -")
     with UserPodman.for_user(ada.name) as podman:
         yield podman
+        podman.secrets.remove("note")
 
 
 def flat(shown, path=""):
@@ -62,7 +64,8 @@ def flat(shown, path=""):
             if not FRESH.search(path) and not FRESH.search(text):
                 yield f"{path}[{text}]", True
     elif not FRESH.search(path):
-        yield path, in_order(shown)
+        no_limit = path.endswith(("PidsLimit", "MemorySwap")) and shown == -1  # 0 is none either
+        yield path, 0 if no_limit else in_order(shown)
 
 
 def in_order(text):

@@ -469,7 +469,7 @@ import sys
 sys.path[:0] = {sys.path!r}
 from podmanspawner import UserPodman
 try:
-    UserPodman.for_user({fresh.name!r}).images.ensure("oci-archive:{archive}")
+    UserPodman.for_user({fresh.name!r}, activation="direct").images.ensure("oci-archive:{archive}")
 except Exception as error:
     print(error)
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -14,6 +15,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from tornado import web
 
 from accounts import TINY_JOVYAN
 from lone import lone_spawner
@@ -353,6 +355,32 @@ async def test_a_service_killed_in_the_middle_of_use_loses_nothing(resident):
     await end(spawner, resident)
 
 
+async def test_a_service_killed_while_a_start_is_under_way(resident):
+    """The start works or says what happened; others' servers, and the next start, do not mind."""
+    other = await begin(resident, name="other")
+    spawner = lone_spawner(resident.name, activation="systemd")
+    begun = 0
+    for milliseconds in range(20, 420, 40):
+        starting = asyncio.ensure_future(spawner.start())
+        await asyncio.sleep(milliseconds / 1000)
+        for pid in resident.processes(" system service"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        try:
+            await starting
+            begun += 1
+        except web.HTTPError as error:
+            assert "podman" in str(error).lower()  # noqa: PT017, it may be raised, or not
+        assert await other.poll() is None
+        await spawner.stop()
+    assert begun
+    await spawner.start()
+    assert await spawner.poll() is None
+    assert len(resident.containers()) == 2
+    await spawner.stop()
+    await end(other, resident)
+
+
 async def test_a_logout_ends_no_server(resident):
     with logged_in(resident):
         spawner = await begin(resident)
@@ -412,6 +440,28 @@ async def test_all_that_is_killed(running):
     assert mends_itself == (reach(running) >= (5, 8))
     assert await spawner.poll() is not None
     await end(await begin(running), running)
+
+
+async def test_as_after_a_reboot(running):
+    """No process of the account's is left, nor its runtime directory; what it had on disk is.
+
+    A machine in namespaces ends with its first process: it cannot be booted again.
+    """
+    reach(running)
+    running.load(TINY_JOVYAN)
+    spawner = await begin(running, remove=False)
+    kept = spawner.container_id
+    system("systemctl", "kill", "--signal=KILL", manager(running))
+    until(lambda: is_active(manager(running)) == "failed")
+    system("systemctl", "reset-failed", manager(running))
+    system("systemctl", "stop", f"user-runtime-dir@{running.account.uid}.service")
+    assert not running.account.runtime_dir.exists()
+    assert await spawner.poll() is not None
+    again = await begin(running, remove=False)
+    assert again.container_id == kept
+    await again.stop()
+    assert await again.poll() is not None
+    running.podman("rm", kept)
 
 
 @pytest.mark.parametrize("way", ["systemd", "auto"])

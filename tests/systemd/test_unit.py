@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from lone import ANSWERING
 
 EXAMPLE = Path(__file__).parents[2] / "examples/systemd"
 UNIT = Path("/etc/systemd/system/jupyterhub.service")
+POLL_SECONDS = 5
 CONFIG = Path("/etc/jupyterhub/jupyterhub_config.py")
 
 
@@ -55,7 +57,7 @@ def hub(tmp_path_factory):
     CONFIG.parent.mkdir()
     CONFIG.write_text(
         f"{example}\n{of_the_test}\nc.Spawner.cmd = {ANSWERING}\n"
-        f"c.PodmanSpawner.image = {TINY_JOVYAN!r}\n"
+        f"c.PodmanSpawner.image = {TINY_JOVYAN!r}\nc.Spawner.poll_interval = {POLL_SECONDS}\n"
     )
     shutil.copy(EXAMPLE / UNIT.name, UNIT)
     with UNIT.open("a") as unit:
@@ -101,6 +103,22 @@ def test_servers_start_outlive_the_unit_and_stop(hub, users):
         hub.end(user.name)
         assert user.containers() == []
     assert "Traceback" not in hub.said()
+
+
+def test_a_user_manager_that_is_stopped_is_seen_within_an_interval(hub, users, tell):
+    user, other = users
+    for one in users:
+        hub.begin(one.name)
+    # The Hub, which sees the server end, may want the manager again before it has stopped.
+    subprocess.run(["systemctl", "stop", f"user@{user.account.uid}.service"], check=False)
+    began = time.monotonic()
+    hub.until(lambda: not hub.server(user.name), seconds=POLL_SECONDS + 3)
+    tell(f"the Hub knew {time.monotonic() - began:.1f} s after a user manager had been stopped")
+    assert hub.server(other.name)["ready"]
+    hub.begin(user.name)
+    for one in users:
+        hub.end(one.name)
+        assert one.containers() == []
 
 
 def test_the_hardening_holds(hub):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from traitlets.config import Config
 import flags
 import options
 import podmanspawner
+import runs
 from podmanspawner import PodmanSpawner
 
 TOP = Path(__file__).parents[2]
@@ -69,6 +71,28 @@ def test_the_table_of_options_is_as_the_code_is():
 
 def test_the_table_of_flags_is_as_the_code_is():
     assert flags.page() == flags.PAGE.read_text(), "run 'python docs/flags.py'"
+
+
+def test_the_matrix_is_as_the_runs_were():
+    assert runs.page() == runs.PAGE.read_text(), "run 'python docs/runs.py'"
+    results = json.loads(runs.RESULTS.read_text())
+    for table in (runs.grid(results), runs.runs(results)):
+        assert all(all(line[1:]) for line in table), "a cell without a result and without a reason"
+
+
+def test_a_newer_result_takes_the_place_of_an_older_one(monkeypatch, tmp_path):
+    monkeypatch.setattr(runs, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(runs, "RESULTS", tmp_path / "results.json")
+    seen = {"podman": "4.3.1", "network": "slirp4netns 1", "runtime": "runc 1", "python": "3.11.2"}
+    seen |= {"jupyterhub": "5.5.4", "system": "Debian", "systemd": "no"}
+    one = {"run": "host", "layer": "podman", "date": "2026-01-01", "seen": seen}
+    runs.take([json.dumps({**one, "passed": 1, "failed": ["a::b: c"], "skipped": {}})])
+    assert "1 of 2 failed" in runs.PAGE.read_text()
+    assert "`a::b: c`" in runs.PAGE.read_text()
+    runs.take([json.dumps({**one, "passed": 2, "failed": [], "skipped": {"no pasta": 3}})])
+    assert "failed" not in runs.PAGE.read_text()
+    assert "2 passed, 3 skipped" in runs.PAGE.read_text()
+    assert "- no pasta (Podman 4.3.1 with runc)" in runs.PAGE.read_text()
 
 
 @pytest.mark.parametrize("names", ["ORIGINAL", "DOCKER", "KUBE", "SYSTEMD", "NEEDS"])

@@ -179,7 +179,9 @@ FLAGS: dict[str, a.Flag] = {
     "volumes-from": a.refuse("one", "a server's container stands alone; use volumes"),
     "workdir": a.set_field("working_dir", lambda value: v.literal(v.absolute(value))),
     # global flags of podman
+    "cdi-spec-dir": a.refuse("each", _CONTAINERS_CONF + " (cdi_spec_dirs in [engine])"),
     "cgroup-manager": a.service("cgroup-manager"),
+    "config": a.refuse("one", _PULLED + "set authfile"),
     "conmon": a.service("conmon"),
     "connection": a.refuse("one", "each account's own service is used; leave it out"),
     "events-backend": a.service("events-backend"),
