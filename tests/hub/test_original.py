@@ -59,11 +59,11 @@ async def test_without_one_of_its_settings_nothing_is_the_originals(user):
 
 
 async def test_home_of_the_users_name_and_start_in_it(user):
-    command = ["httpd", "-f", "-p", "8888", "-h", "/"]
+    command = ["sh", "-c", "pwd >/tmp/began-in; exec httpd -f -p 8888 -h /"]
     options = {"conthome": "/home/USERNAME/", "startatconthome": True}
     async with running(user, **options, cmd=command) as inside:
         assert inside("cat", f"/home/{user.name}/shared/file") == "of-the-account"
-        assert inside("sh", "-c", "readlink /proc/$(pidof httpd)/cwd") == f"/home/{user.name}"
+        assert inside("cat", "/tmp/began-in") == f"/home/{user.name}"
         assert inside("pwd") == f"/home/{user.name}"
 
 
