@@ -316,12 +316,16 @@ def enforceable(
         SpecError: there is such a limit, and ``unenforced_limits`` is ``"error"``.
     """
     asked = {option: getattr(settings, option) for option in cgroups.CONTROLLERS}
-    asked = {option: value for option, value in asked.items() if value not in (None, -1)}
+    asked = {option: value for option, value in asked.items() if value is not None}
     if not asked:
         return settings
     in_the_way = cgroups.obstacles(account) if obstacles is None else obstacles
     lost: dict[str, Any] = {option: None for option in asked if option in in_the_way}
     for option in lost:
+        if (
+            asked[option] == -1
+        ):  # no limit: nothing is lost, and crun would fail without a word of it
+            continue
         reason = f"{asked[option]} cannot be enforced: {in_the_way[option]}"
         if settings.unenforced_limits == "error":
             raise SpecError(

@@ -92,6 +92,10 @@ def test_a_limit_that_is_not_enforced(limit, caplog):
 
 
 def test_what_asks_for_no_controller():
-    """-1 is no limit, and neither shared memory nor limits of a process rest on cgroups."""
-    settings = replace(SETTINGS, pids_limit=-1, shm_size=1 << 24, ulimits={"core": 0})
-    assert enforceable(settings, ACCOUNT, dict.fromkeys(CONTROLLERS, "because")) is settings
+    """-1 is no limit; neither shared memory nor limits of a process rest on cgroups."""
+    settings = replace(SETTINGS, shm_size=1 << 24, ulimits={"core": 0})
+    nowhere = dict.fromkeys(CONTROLLERS, "because")
+    assert enforceable(settings, ACCOUNT, nowhere) is settings
+    unlimited = replace(settings, pids_limit=-1)
+    assert enforceable(unlimited, ACCOUNT, {}) == unlimited
+    assert enforceable(unlimited, ACCOUNT, nowhere) == settings
