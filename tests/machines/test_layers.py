@@ -8,7 +8,6 @@ LAYERS = (
     "tests/unit",
     "tests/podman/test_specs.py",
     "tests/podman/test_options.py",
-    "tests/hub/test_service_account.py",
     "tests/systemd",
 )
 """What depends on the machine most; ``matrix.py`` runs all of the layers."""
