@@ -30,7 +30,7 @@ _LINE_BYTES = 64 * KIB
 _PIECE_BYTES = 64 * KIB
 _FRAME_HEADER = 8
 _MESSAGE_CHARACTERS = 2000
-_VALUES = 100_000
+_VALUES = 50_000
 """A megabyte of sound answers has fewer; a megabyte of ``[],`` takes 25 in memory."""
 
 

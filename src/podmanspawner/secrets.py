@@ -153,6 +153,8 @@ class Secrets:
             whether there was one.
         """
         check_name(name)
+        if name not in self.names():  # the engine would take it for the start of another one's id
+            return False
         try:
             self._engine.request(f"remove secret {name}", "DELETE", f"secrets/{name}")
         except ContainerNotFound:  # what is not found is the secret

@@ -322,10 +322,8 @@ def enforceable(
     in_the_way = cgroups.obstacles(account) if obstacles is None else obstacles
     lost: dict[str, Any] = {option: None for option in asked if option in in_the_way}
     for option in lost:
-        if (
-            asked[option] == -1
-        ):  # no limit: nothing is lost, and crun would fail without a word of it
-            continue
+        if option == "pids_limit" and asked[option] == -1:
+            continue  # no limit, which crun would refuse to set
         reason = f"{asked[option]} cannot be enforced: {in_the_way[option]}"
         if settings.unenforced_limits == "error":
             raise SpecError(

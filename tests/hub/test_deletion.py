@@ -10,7 +10,8 @@ c.PodmanSpawner.remove = False
 
 
 def volumes(user):
-    return set(user.podman("volume", "ls", "-q").split())
+    listed = user.podman("volume", "ls", "-q").split()
+    return {name for name in listed if name.startswith(f"of-{user.name}")}
 
 
 def test_a_server_then_its_user(make_hub, users):

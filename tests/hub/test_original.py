@@ -240,12 +240,13 @@ async def test_a_service_of_another_is_told_nothing(user, options, named, activa
         await lone_spawner(user.name, activation=activation, **options).start()
 
 
-async def test_a_server_stops_whatever_its_service_should_be_told(user):
+async def test_a_server_stops_whatever_its_service_should_be_told(fresh):
     """As when the option was set while the server ran."""
-    await lone_spawner(user.name).start()
-    spawner = lone_spawner(user.name, activation="existing", hooks_dir=["/hooks"])
+    fresh.load(TINY_JOVYAN)
+    await lone_spawner(fresh.name).start()
+    spawner = lone_spawner(fresh.name, activation="existing", hooks_dir=["/hooks"])
     await spawner.stop()
-    assert user.containers() == []
+    assert fresh.containers() == []
 
 
 # bad values, and what is told
