@@ -113,12 +113,12 @@ def real_account(*, subordinate_ids: bool = True, runtime_dir: bool = True):
     change_accounts("useradd", "-m", "-s", "/bin/bash", name)
     change_accounts("chpasswd", input=f"{name}:{PASSWORD}")
     uid = int(subprocess.check_output(["id", "-u", name]))
-    if not subordinate_ids:
-        for file in ("/etc/subuid", "/etc/subgid"):
-            subprocess.run(["sed", "-i", f"/^{name}:/d", file], check=True)
-    elif runtime_dir:
-        _make_runtime_dir(name, uid)
     try:
+        if not subordinate_ids:
+            for file in ("/etc/subuid", "/etc/subgid"):
+                subprocess.run(["sed", "-i", f"/^{name}:/d", file], check=True)
+        elif runtime_dir:
+            _make_runtime_dir(name, uid)
         yield RealAccount(name)
     finally:
         if booted():
@@ -136,6 +136,7 @@ def _make_runtime_dir(name: str, uid: int) -> None:
         subprocess.run(["systemctl", "start", f"user@{uid}.service"], check=True)
     else:
         runtime = Path(f"/run/user/{uid}")
+        shutil.rmtree(runtime, ignore_errors=True)  # of a former account with this uid
         runtime.mkdir(mode=0o700, parents=True)
         # with another group than the account's, Podman opens the folder to everybody
         os.chown(runtime, uid, int(subprocess.check_output(["id", "-g", name])))

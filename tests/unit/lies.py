@@ -292,7 +292,8 @@ STATES = {
 }
 CREATED = {
     "a container that is not there": _create("Id", ID, "engine"),
-    "warnings without end": _create("Warnings", ["w"] * 90_000, "fine"),
+    "tens of thousands of warnings": _create("Warnings", ["w"] * 45_000, "fine"),
+    "warnings without end": _create("Warnings", ["w"] * 90_000, "protocol"),
     "warnings that forge the log": _create("Warnings", [FORGED], "fine"),
     "warnings of another type": _create("Warnings", {"a": 1}, "protocol"),
     "a place elsewhere": Lie(
