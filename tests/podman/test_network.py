@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 import urllib.request
@@ -115,6 +116,27 @@ def test_both_find_each_other(podman, launch, network, everywhere):
         started = launch(hub_port, network=network, hub_everywhere=everywhere)
         assert "the Hub itself" in fetched(started.port), podman.logs(started.id)
         assert server.listening(podman, started.id, "127.0.0.1", started.port)
+
+
+def test_what_is_reached_of_the_hosts_loopback(podman, launch, ada):
+    """By pasta the Hub's port alone; slirp4netns, all that older engines have, opens it whole."""
+    with hub_on("127.0.0.1") as hub_port, hub_on("127.0.0.1") as other_port:
+        started = launch(hub_port, network="private")
+        assert "the Hub itself" in fetched(started.port)
+        gateway = "ip route | awk '/^default/ {print $3}'"
+        hosts = "awk '!/^#/ {print $1}' /etc/hosts"
+        look = f"""
+            for host in 127.0.0.1 10.0.2.2 $({gateway}) $({hosts}); do
+                printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 $host {other_port} && echo by $host
+            done; true
+        """
+        said = ada.podman("exec", started.id, "sh", "-c", look)
+    if shutil.which("pasta") and podman.engine_version >= (4, 4):
+        assert "the Hub itself" not in said
+        assert "by " not in said
+    else:
+        assert "the Hub itself" in said
+        assert "by 10.0.2.2" in said
 
 
 @pytest.mark.parametrize(
