@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 FINGERPRINT_LABEL = "podmanspawner.spec"
 
+LOG_BYTES = 10 * 1024 * 1024
+"""A container's log is a file in the account's own storage, started anew at this size: whoever
+fills it fills no log of the host's, and the last lines are there as soon as a process has ended,
+which the journal's are not. ref: podman-run(1), --log-driver and --log-opt
+"""
 SHM_MIN = 4096
 """Bytes; a page of memory."""
 _NO_LIMIT = 2**64 - 1
@@ -270,6 +275,7 @@ class ContainerSpec:
             **self._security_json(),
             **self._limits_json(),
             **(self.healthcheck.to_json() if self.healthcheck else {}),
+            "log_configuration": {"driver": "k8s-file", "size": LOG_BYTES},
         }
         body = extra.merged(body, self.extra)
         return {key: value for key, value in body.items() if value not in (None, (), [], {})}

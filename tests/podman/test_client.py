@@ -34,6 +34,7 @@ from podmanspawner import (
 )
 from podmanspawner.images import PROBE_LABEL
 from podmanspawner.ports import listener_uids
+from podmanspawner.spec import LOG_BYTES
 
 NOWHERE = "localhost/nobody/has-this:latest"
 
@@ -436,6 +437,15 @@ def test_run(podman):
     spec = ContainerSpec(image=TINY, command=["sh", "-c", "echo $((6*7)); exit 9"], network="none")
     result = podman.run(spec, seconds=20)
     assert (result.exit_code, result.output) == (9, "42\n")
+
+
+def test_a_log_is_a_file_of_the_accounts_that_starts_anew(podman, begin, ada):
+    container = begin("yes 0123456789abcdef | head -n 1000000; echo last")
+    podman.wait(container, seconds=60)
+    assert podman.logs(container, tail=1) == "last\n"
+    path = ada.podman("inspect", "--format", "{{.HostConfig.LogConfig.Path}}", container).strip()
+    assert 0 < Path(path).stat().st_size < 1.1 * LOG_BYTES
+    assert Path(path).stat().st_uid == ada.account.uid
 
 
 def test_run_that_takes_too_long(podman):

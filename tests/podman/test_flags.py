@@ -16,6 +16,7 @@ from podmanspawner.builder import build
 from podmanspawner.flags.table import FLAGS, LETTERS
 from podmanspawner.names import ServerName
 from podmanspawner.settings import ServerSettings
+from podmanspawner.spec import LOG_BYTES
 
 _HELP = re.compile(r"^ {2}(?:-(\w), | {4})--([a-z0-9-]+)(?: ([^ ]+))?  ", re.MULTILINE)
 FRESH = re.compile(
@@ -100,6 +101,8 @@ def by_podman(ada, podman):
             "--init",
             "--network=slirp4netns",
             "--security-opt=no-new-privileges",
+            "--log-driver=k8s-file",
+            f"--log-opt=max-size={LOG_BYTES}b",
         ]
         return inspected(ada, ada.podman("create", *usual, *flags, TINY).strip())
 
