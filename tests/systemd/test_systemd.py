@@ -415,6 +415,7 @@ ENDS = {
 async def test_a_user_manager_that_ends(resident, way, how):
     """Its server ends with it: poll tells the truth at once, and the next start works."""
     system("systemctl", "reset-failed", manager(resident))  # how often it has been started
+    system("loginctl", "enable-linger", resident.name)  # Debian 12's logind forgets whom it ended
     spawner = await begin(resident, activation=way)
     pid = resident.podman("inspect", "-f", "{{.State.Pid}}", spawner.container_id).strip()
     system(*(word.format(manager=manager(resident), name=resident.name) for word in ENDS[how]))
