@@ -22,7 +22,7 @@ _HELP = re.compile(r"^ {2}(?:-(\w), | {4})--([a-z0-9-]+)(?: ([^ ]+))?  ", re.MUL
 FRESH = re.compile(
     r"Created|Id$|Name$|CreateCommand|Path$|KeyHash|Hostname$|podmanspawner\."
     # written down by the command, for inspect alone
-    r"|annotations\.(seccomp|label|userns)|SecurityOpt|UsernsMode"
+    r"|annotations\.(seccomp|label|userns|cpuset|pids-limit)|SecurityOpt|UsernsMode"
     r"|RLIMIT_(NOFILE|NPROC)"  # set by the command where nobody asked for any limit
 )
 """What two containers never share."""
@@ -70,11 +70,14 @@ def flat(shown, path=""):
 
 
 def in_order(text):
-    """Return a text whose last part has commas, such as the options of a mount, sorted."""
+    """Return a text whose last part has commas, such as the options of a mount, sorted.
+
+    Without "rw", which some engines add where others take it for granted.
+    """
     if not isinstance(text, str) or "rprivate" not in text:
         return text
     first, colon, options = text.rpartition(":")
-    return first + colon + ",".join(sorted(options.strip('"').split(",")))
+    return first + colon + ",".join(sorted({*options.strip('"').split(",")} - {"rw"}))
 
 
 def inspected(ada, container):
