@@ -152,14 +152,6 @@ class UserPodman(RestClient):
                 status=error.status,
             ) from error
 
-    def knows(self, container: str) -> bool:
-        """Whether there is a container of that name or id."""
-        try:
-            self.inspect(container)
-        except ContainerNotFound:
-            return False
-        return True
-
     def start(self, container: str) -> None:
         """Start a container; one that runs is left alone.
 

@@ -342,13 +342,21 @@ def _create_and_start(
     raise AssertionError  # the last attempt returns or raises
 
 
+def _is_known(podman: UserPodman, name: str) -> bool:
+    try:
+        podman.inspect(name)
+    except ContainerNotFound:
+        return False
+    return True
+
+
 def _create(podman: UserPodman, spec: ContainerSpec) -> str:
     """Create a container, in the place of one that the engine has forgotten but for its name."""
     try:
         return podman.create(spec)
     except PodmanError as error:
         name = spec.name or ""
-        if not answers.name_taken(error.message) or podman.knows(name):
+        if not answers.name_taken(error.message) or _is_known(podman, name):
             raise
     end_forgotten(podman, name)
     for pause in _LOOK_AGAIN:  # what cleans up after its end may still be at work
@@ -547,10 +555,19 @@ def listening(podman: UserPodman, container: str, host: str, port: int) -> Conta
     return found if uids else None
 
 
-def look(podman: UserPodman, container: str, host: str, port: int) -> tuple[Container, bool]:
-    """Return the container, and whether the account alone listens at its port (0: not looked at).
+def look(
+    podman: UserPodman, container: str, host: str, port: int, has_ended: bool
+) -> tuple[Container, bool]:
+    """Return the container, and whether the kernel agrees that it runs.
 
     What does not agree is looked at again: the engine learns of an end a moment after the kernel.
+
+    Args:
+        podman: the account's Podman.
+        container: name or id.
+        host: address where it is to be listened on, by the account alone.
+        port: the port there; 0 if it is not known.
+        has_ended: whether its process is known to have ended.
 
     Raises:
         ContainerNotFound: there is none.
@@ -558,11 +575,11 @@ def look(podman: UserPodman, container: str, host: str, port: int) -> tuple[Cont
     for pause in (*_LOOK_AGAIN, 0.0):
         found = podman.inspect(container)
         uids = ports.listener_uids(host, port) if port else {podman.account.uid}
-        listens = bool(uids) and all(map(podman.account.owns, uids))
-        if listens or not found.state.running:
+        is_well = not has_ended and bool(uids) and all(map(podman.account.owns, uids))
+        if is_well or not found.state.running:
             break
         time.sleep(pause)
-    return found, listens
+    return found, is_well
 
 
 def watch(podman: UserPodman, found: Container, host: str, port: int) -> Watch | None:

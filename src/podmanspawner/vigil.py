@@ -85,14 +85,16 @@ class Vigil(Given):
         port = self._known_port
         for attempt in range(_POLL_TRIES):
             try:
-                found = await self._with_podman(partial(self._look, port=port))
+                found = await self._with_podman(
+                    partial(self._look, port=port, has_ended=has_ended)
+                )
             except PodmanSpawnerError as error:
                 self.log.warning("Cannot ask for the state of %s: %s", self._log_name, error)
                 await asyncio.sleep(attempt / 2)
             else:
                 return self._take(found)
         if has_ended:
-            return _UNKNOWN_EXIT
+            return self._take(_UNKNOWN_EXIT)
         return await in_thread(self._account_name, partial(self._state_without_engine, port))
 
     async def _answers(self, started: server.Started) -> None:
@@ -138,18 +140,15 @@ class Vigil(Given):
                 )
             await asyncio.sleep(_HEALTH_SECONDS)
 
-    def _look(self, podman: UserPodman, *, port: int) -> Watch | int | None:
+    def _look(self, podman: UserPodman, *, port: int, has_ended: bool) -> Watch | int | None:
         """Ask the engine; bury what has died, since the Hub will not."""
         try:
-            found, listens = server.look(podman, self.container_id, self._reach_ip, port)
-            cut_short = found.state.running and not listens
+            found, is_well = server.look(
+                podman, self.container_id, self._reach_ip, port, has_ended
+            )
+            cut_short = found.state.running and not is_well
             if cut_short:
-                self.log.error(
-                    "The server %s is ended: it does not listen at port %i any more, where "
-                    "somebody else could be taken for it",
-                    self._log_name,
-                    port,
-                )
+                self._tell_of_loss(port, has_ended)
                 server.stop(podman, found.id, seconds=0)
                 found = podman.inspect(found.id)
             if found.state.running:
@@ -161,6 +160,17 @@ class Vigil(Given):
             return _UNKNOWN_EXIT
         # without conmon the engine takes any end for a good one
         return code or (_UNKNOWN_EXIT if cut_short else 0)
+
+    def _tell_of_loss(self, port: int, has_ended: bool) -> None:
+        if has_ended:
+            self.log.error("The server %s has ended, and Podman missed it", self._log_name)
+        else:
+            self.log.error(
+                "The server %s is ended: it does not listen at port %i any more, where somebody "
+                "else could be taken for it",
+                self._log_name,
+                port,
+            )
 
     def _bury(self, podman: UserPodman, found: Container) -> int:
         last_lines = server.last_words(podman, found.id)
