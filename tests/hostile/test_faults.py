@@ -368,7 +368,7 @@ async def test_a_hub_restarts_while_the_engine_is_broken(user, tmp_path):
         hub.kill()
         with wrong_configuration(user):
             hub.start()
-            assert hub.server(user.name)["ready"]
+            hub.until(lambda: hub.server(user.name)["ready"])
             assert alive(pid)
         hub.end(user.name)
         assert not alive(pid)
