@@ -307,6 +307,11 @@ def missing_path(message: str) -> str | None:
     return found.group(1) if found else None
 
 
+def name_taken(message: str) -> bool:
+    """Whether an error says that there is a container of that name already."""
+    return re.search(r"name .* is already in use", message) is not None
+
+
 def missing_program(message: str) -> str | None:
     """Return the program that the runtime did not find, if that is what an error says.
 

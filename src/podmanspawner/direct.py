@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from . import privileges
 from .account import make_runtime_dir
-from .answers import one_line
 from .errors import PodmanSpawnerError, ServiceError
+from .remedies import remedy, words
 from .sockets import connect_pinned, open_socket_path
 
 if TYPE_CHECKING:
@@ -34,6 +34,12 @@ log = logging.getLogger(__name__)
 
 _CRASHES = 3
 _CRASH_WINDOW = 10.0
+_LAST_WORDS = """
+crash='^(panic|fatal error):'
+grep -qE "$crash" -- "$1" && exec grep -m1 -A40 -E "$crash" -- "$1"
+exec tail -c 2000 -- "$1"
+"""
+"""A shell's: how a program in Go crashed, which says much after it, or else the end of a log."""
 _BACKLOG = 129
 """Connections that can wait; ref: listen(2), one more than asked for in ``_become.py``."""
 
@@ -67,13 +73,15 @@ class DirectService:
 
     @property
     def listening(self) -> bool:
-        """Whether the account's socket is there."""
-        return self._listener is not None
+        """Whether the account's socket is there, and not removed since."""
+        with self._lock:
+            return self._listener is not None and os.fstat(self._path_descriptor).st_nlink > 0
 
     def connect(self) -> socket.socket:
         """Return a connection; it waits in the socket's queue until a service takes it."""
         with self._lock:
-            if self._listener is None:
+            if not self.listening:
+                self.close()
                 self._listen_and_start()
             try:
                 return connect_pinned(self._account, self._path_descriptor)
@@ -153,14 +161,19 @@ class DirectService:
 
     def _explain(self, code: int) -> ServiceError:
         try:
-            output = privileges.run(self._account, ["tail", "-c", "2000", str(self._log_path)])
+            output = privileges.run(
+                self._account, ["sh", "-c", _LAST_WORDS, "sh", str(self._log_path)]
+            )
         except PodmanSpawnerError as problem:
             output = str(problem)
-        said = one_line(output)
+        said = words(output)
+        name = self._account.name
+        what_to_do = remedy(output, self._account) or (
+            f"Run 'podman info' as {name} to see the same and mend it"
+        )
         return ServiceError(
-            f"'{shlex.join(self._program[:-1])}' of {self._account.name} ended with code {code} "
-            f"as soon as it was started. It said: {said or 'nothing'}. Run 'podman info' as "
-            f"{self._account.name} to see the same and mend it.",
+            f"'{shlex.join(self._program[:-1])}' of {name} ended with code {code} "
+            f"as soon as it was started. It said: {said or 'nothing'}. {what_to_do}.",
             socket=str(self._path),
             stderr=output,
         )

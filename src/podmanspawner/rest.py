@@ -26,6 +26,7 @@ from .errors import (
     ServiceError,
     UntrustedServiceError,
 )
+from .remedies import remedy
 from .transport import MIB, Allowance, Pace, VerifiedAdapter
 
 if TYPE_CHECKING:
@@ -200,8 +201,9 @@ class RestClient:
             said = answers.error_message(answer.content)
         except requests.RequestException as error:  # of a stream it has not been read yet
             raise _unsound(operation, error) from error
+        what_to_do = remedy(said, self.account)
         raise kind(
-            f"Podman could not {operation}: {said}",
+            f"Podman could not {operation}: {said}" + (f". {what_to_do}" if what_to_do else ""),
             operation=operation,
             status=answer.status_code,
         )

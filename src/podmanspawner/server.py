@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from . import certs, cgroups, ports, sources, stores, vault
+from . import answers, certs, cgroups, leftovers, ports, sources, stores, vault
 from .answers import one_line, quoted
 from .builder import build
 from .errors import (
@@ -140,6 +140,41 @@ def remove(podman: UserPodman, container: Container) -> None:
         forget_secrets(podman, server)
 
 
+def end_forgotten(podman: UserPodman, *containers: str, seconds: int = 0) -> bool:
+    """End what runs of a container that does not run as the engine says; whether there was any.
+
+    The engine says so after its runtime directory was wiped, or its database lost.
+
+    Args:
+        podman: the account's Podman.
+        containers: name, id, or both.
+        seconds: time between the usual signal and SIGKILL.
+
+    Raises:
+        ServiceError: it does not end.
+    """
+    was_there = leftovers.end(podman.account, *containers, seconds=seconds)
+    if was_there:
+        log.warning(
+            "%s: processes of the container %s, which Podman had forgotten, have been ended",
+            podman.account.name,
+            containers[0],
+        )
+    return was_there
+
+
+def stop(podman: UserPodman, container: str, *, seconds: int) -> None:
+    """Stop a running container; an error of the engine's is none if it has ended all the same.
+
+    An engine whose conmon is gone ends the process and then misses its exit code.
+    """
+    try:
+        podman.stop(container, seconds=seconds)
+    except PodmanError:
+        if podman.inspect(container).state.running:
+            raise
+
+
 def forget_secrets(podman: UserPodman, server: ServerName) -> None:
     """Remove all secrets that were made for a server."""
     own = vault.prefix(server)
@@ -201,6 +236,8 @@ def launch(
     sources.prepare(podman, settings, facts)
     name = settings.server.container(settings.prefix, settings.name_template)
     old = find(podman, settings.server, name)
+    if old and not old.state.running:
+        end_forgotten(podman, old.id)
     resumable = old and keep and _resumable(podman, settings, facts, old)
     if old and not resumable:
         remove(podman, old)
@@ -289,7 +326,7 @@ def _create_and_start(
     for attempt in range(1, PORT_TRIES + 1):
         port = settings.port or pick_port(settings.host_ip)
         report(50, "Creating the container; the first one of an image may take a minute")
-        made = podman.create(_spec(settings, facts, podman.account, port))
+        made = _create(podman, _spec(settings, facts, podman.account, port))
         if settings.keep_groups:
             _demand_crun(podman, made)
         _deliver(podman, settings, made)
@@ -303,6 +340,31 @@ def _create_and_start(
         else:
             return Started(made, port, resumed=False)
     raise AssertionError  # the last attempt returns or raises
+
+
+def _is_known(podman: UserPodman, name: str) -> bool:
+    try:
+        podman.inspect(name)
+    except ContainerNotFound:
+        return False
+    return True
+
+
+def _create(podman: UserPodman, spec: ContainerSpec) -> str:
+    """Create a container, in the place of one that the engine has forgotten but for its name."""
+    try:
+        return podman.create(spec)
+    except PodmanError as error:
+        name = spec.name or ""
+        if not answers.name_taken(error.message) or _is_known(podman, name):
+            raise
+    end_forgotten(podman, name)
+    for pause in _LOOK_AGAIN:  # what cleans up after its end may still be at work
+        with contextlib.suppress(PodmanError):
+            podman.remove(name)
+            break
+        time.sleep(pause)
+    return podman.create(spec)
 
 
 def enforceable(
@@ -493,10 +555,19 @@ def listening(podman: UserPodman, container: str, host: str, port: int) -> Conta
     return found if uids else None
 
 
-def look(podman: UserPodman, container: str, host: str, port: int) -> tuple[Container, bool]:
-    """Return the container, and whether the account alone listens at its port (0: not looked at).
+def look(
+    podman: UserPodman, container: str, host: str, port: int, has_ended: bool
+) -> tuple[Container, bool]:
+    """Return the container, and whether the kernel agrees that it runs.
 
     What does not agree is looked at again: the engine learns of an end a moment after the kernel.
+
+    Args:
+        podman: the account's Podman.
+        container: name or id.
+        host: address where it is to be listened on, by the account alone.
+        port: the port there; 0 if it is not known.
+        has_ended: whether its process is known to have ended.
 
     Raises:
         ContainerNotFound: there is none.
@@ -504,11 +575,11 @@ def look(podman: UserPodman, container: str, host: str, port: int) -> tuple[Cont
     for pause in (*_LOOK_AGAIN, 0.0):
         found = podman.inspect(container)
         uids = ports.listener_uids(host, port) if port else {podman.account.uid}
-        listens = bool(uids) and all(map(podman.account.owns, uids))
-        if listens or not found.state.running:
+        is_well = not has_ended and bool(uids) and all(map(podman.account.owns, uids))
+        if is_well or not found.state.running:
             break
         time.sleep(pause)
-    return found, listens
+    return found, is_well
 
 
 def watch(podman: UserPodman, found: Container, host: str, port: int) -> Watch | None:

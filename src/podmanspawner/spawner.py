@@ -150,7 +150,11 @@ class PodmanSpawner(Vigil, Spawner):  # type: ignore[misc]  # untyped package
             now: without the grace period.
         """
         self._let_go()
-        await self._with_podman(partial(self._stop, seconds=0 if now else self._grace_period))
+        seconds = 0 if now else self._grace_period
+        try:
+            await self._with_podman(partial(self._stop, seconds=seconds))
+        except PodmanSpawnerError as error:
+            await self._end_without_engine(error, seconds=seconds)
         self.container_id = ""
 
     async def delete_forever(self) -> None:
@@ -266,12 +270,13 @@ class PodmanSpawner(Vigil, Spawner):  # type: ignore[misc]  # untyped package
 
     def _stop(self, podman: UserPodman, *, seconds: int) -> None:
         found = self._found(podman)
-        if found is None:
-            return
-        if found.state.running:
-            podman.stop(found.id, seconds=seconds)
-        if self.remove:
-            server.remove(podman, found)
+        if found and found.state.running:
+            server.stop(podman, found.id, seconds=seconds)
+        else:
+            names = [self._container_name, *filter(None, [self.container_id])]
+            server.end_forgotten(podman, *names, seconds=seconds)
+        if found and self.remove:
+            self._remove(podman, found)
 
     def _delete(self, podman: UserPodman) -> sources.Deleted:
         deleted = sources.delete(podman, self._server_name, volumes=self.delete_volumes)

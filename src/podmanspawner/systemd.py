@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from . import privileges
 from .answers import plain
 from .errors import ServiceError
+from .remedies import remedy, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -171,14 +172,29 @@ def crash_loop(account: Account) -> ServiceError | None:
 def _failure(account: Account, result: str) -> ServiceError | None:
     if result == "success":
         return None
+    output = _podman_says(account)
+    said = words(output)
+    what_to_do = remedy(output, account) or (
+        f"Run 'podman info' as {account.name} to see why and mend it; where all of the account's "
+        "processes have been killed, 'podman system migrate' does"
+    )
     return ServiceError(
-        f"{SERVICE} of {account.name} ended with the result '{result}'. Run 'podman info' as "
-        f"{account.name} to see why and mend it; where all of the account's processes have been "
-        "killed, 'podman system migrate' does. Its words, as root: 'journalctl "
+        f"{SERVICE} of {account.name} ended with the result '{result}'. "
+        + (f"'podman info' says: {said}. " if said else "")
+        + f"{what_to_do}. Its words, as root: 'journalctl "
         f"_SYSTEMD_USER_UNIT={SERVICE} _UID={account.uid} -n 20'.",
         socket=str(account.socket_path),
         unit=SERVICE,
     )
+
+
+def _podman_says(account: Account) -> str:
+    """Return what is wrong with the account's Podman, in its own words; empty if nothing is."""
+    try:
+        said = privileges.run(account, ["podman", "info", "--format", "sound"])
+    except ServiceError as problem:
+        said = str(problem)
+    return "" if said.strip().endswith("sound") else said
 
 
 def _manager(account: Account) -> str:

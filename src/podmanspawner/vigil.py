@@ -8,7 +8,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from . import ports, server
+from . import leftovers, ports, server
 from .account import Account
 from .answers import quoted
 from .errors import AccountError, ContainerNotFound, PodmanError, PodmanSpawnerError
@@ -65,8 +65,9 @@ class Vigil(Given):
             self._tell_of_kills(self._watch)
             return None
         async with self._asking:  # one of two who ask buries it, the other is told the same
+            has_ended = self._watch is not None and not self._watch.running
             self._let_go()
-            return await self._ask() if self.container_id else self._exit_code
+            return await self._ask(has_ended) if self.container_id else self._exit_code
 
     def _tell_of_kills(self, watch: Watch) -> None:
         """Log each time that processes of the server, such as kernels, were killed for memory."""
@@ -79,17 +80,21 @@ class Vigil(Given):
                 kills,
             )
 
-    async def _ask(self) -> int | None:
+    async def _ask(self, has_ended: bool) -> int | None:
         """Return what the engine says; else judge by what is seen without it."""
-        port = self._port or (self.server.port if self.server else 0)
+        port = self._known_port
         for attempt in range(_POLL_TRIES):
             try:
-                found = await self._with_podman(partial(self._look, port=port))
+                found = await self._with_podman(
+                    partial(self._look, port=port, has_ended=has_ended)
+                )
             except PodmanSpawnerError as error:
                 self.log.warning("Cannot ask for the state of %s: %s", self._log_name, error)
                 await asyncio.sleep(attempt / 2)
             else:
                 return self._take(found)
+        if has_ended:
+            return self._take(_UNKNOWN_EXIT)
         return await in_thread(self._account_name, partial(self._state_without_engine, port))
 
     async def _answers(self, started: server.Started) -> None:
@@ -135,24 +140,37 @@ class Vigil(Given):
                 )
             await asyncio.sleep(_HEALTH_SECONDS)
 
-    def _look(self, podman: UserPodman, *, port: int) -> Watch | int | None:
+    def _look(self, podman: UserPodman, *, port: int, has_ended: bool) -> Watch | int | None:
         """Ask the engine; bury what has died, since the Hub will not."""
         try:
-            found, listens = server.look(podman, self.container_id, self._reach_ip, port)
-            if found.state.running and not listens:
-                self.log.error(
-                    "The server %s is ended: it does not listen at port %i any more, where "
-                    "somebody else could be taken for it",
-                    self._log_name,
-                    port,
-                )
-                podman.stop(found.id, seconds=0)
+            found, is_well = server.look(
+                podman, self.container_id, self._reach_ip, port, has_ended
+            )
+            cut_short = found.state.running and not is_well
+            if cut_short:
+                self._tell_of_loss(port, has_ended)
+                server.stop(podman, found.id, seconds=0)
                 found = podman.inspect(found.id)
             if found.state.running:
                 return server.watch(podman, found, self._reach_ip, port)
-            return self._bury(podman, found)
+            cut_short |= server.end_forgotten(podman, found.id)
+            code = self._bury(podman, found)
         except ContainerNotFound:
+            server.end_forgotten(podman, self.container_id)
             return _UNKNOWN_EXIT
+        # without conmon the engine takes any end for a good one
+        return code or (_UNKNOWN_EXIT if cut_short else 0)
+
+    def _tell_of_loss(self, port: int, has_ended: bool) -> None:
+        if has_ended:
+            self.log.error("The server %s has ended, and Podman missed it", self._log_name)
+        else:
+            self.log.error(
+                "The server %s is ended: it does not listen at port %i any more, where somebody "
+                "else could be taken for it",
+                self._log_name,
+                port,
+            )
 
     def _bury(self, podman: UserPodman, found: Container) -> int:
         last_lines = server.last_words(podman, found.id)
@@ -163,8 +181,19 @@ class Vigil(Given):
             quoted(last_lines),
         )
         if self.remove:
-            server.remove(podman, found)
+            self._remove(podman, found)
         return found.state.exit_code
+
+    def _remove(self, podman: UserPodman, found: Container) -> None:
+        """Remove the container of a server that has ended; else the next start does."""
+        try:
+            server.remove(podman, found)
+        except PodmanError as error:
+            self.log.warning(
+                "The container of %s, which has ended, stays until the next start: %s",
+                self._log_name,
+                error,
+            )
 
     def _take(self, found: Watch | int | None) -> int | None:
         """Hold on to a server that was found running, or remember how it ended; return that."""
@@ -193,6 +222,34 @@ class Vigil(Given):
         if self._watch:
             self._watch.close()
             self._watch = None
+
+    @property
+    def _known_port(self) -> int:
+        """Where the server listens; 0 if that is not known."""
+        return self._port or (self.server.port if self.server else 0)
+
+    async def _end_without_engine(self, error: PodmanSpawnerError, *, seconds: int) -> None:
+        """End the server where its engine could not, or raise why the engine could not.
+
+        By its id alone: whose a name is, only the engine can tell.
+        """
+        if not self.container_id or isinstance(error, AccountError):
+            raise error
+
+        def end() -> bool:
+            account = Account.lookup(self._account_name)
+            return leftovers.end(
+                account, self.container_id, seconds=seconds, port=self._known_port
+            )
+
+        if not await in_thread(self._account_name, end):
+            raise error
+        self.log.warning(
+            "The server %s is ended without Podman, which could not do it: %s Its container stays "
+            "until the next start.",
+            self._log_name,
+            error,
+        )
 
     def _state_without_engine(self, port: int) -> int | None:
         """Judge by the kernel's word alone: somebody of the account listens where it should."""
