@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar

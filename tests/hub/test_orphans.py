@@ -152,8 +152,8 @@ def test_a_renamed_user_keeps_the_server(make_hub, user):
     hub = make_hub(
         CONFIG + f'c.PodmanSpawner.account_template = "{user.name}"\n', cleanup_servers=False
     )
-    kept = hub.begin("old")["state"]["container_id"]
-    hub.api("PATCH", "users/old", json={"name": "new"}).raise_for_status()
+    kept = hub.begin(user.name)["state"]["container_id"]
+    hub.api("PATCH", f"users/{user.name}", json={"name": "new"}).raise_for_status()
     hub.kill()
     search = bait(hub, user)
     restart(hub)
