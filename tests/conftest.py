@@ -24,7 +24,7 @@ def pytest_configure():
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tell(request):
     """Return a function that puts a measured figure into the summary of the run."""
     return request.config.stash.setdefault(FIGURES, []).append

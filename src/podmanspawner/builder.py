@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .settings import ImageFacts, ServerSettings
 
 IMAGE_LABEL = "podmanspawner.image"
+KEEP_LABEL = "podmanspawner.keep"
+"""On a container that stays when its server stops."""
 SERVICE_URL = "JUPYTERHUB_SERVICE_URL"
 KEEP_GROUPS = "run.oci.keep_original_groups"
 """ref: crun(1); runc does not know it."""
@@ -313,6 +315,9 @@ def _environment(settings: ServerSettings, port: int) -> dict[str, str]:
 
 def _labels(settings: ServerSettings, image: ImageFacts) -> dict[str, str]:
     labels = {**settings.extra_labels, **settings.server.labels(), **settings.secret_labels}
+    labels.pop(KEEP_LABEL, None)
+    if not settings.remove:
+        labels[KEEP_LABEL] = "1"
     return {**labels, IMAGE_LABEL: image.id} if image.id else labels
 
 

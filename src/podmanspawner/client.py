@@ -5,9 +5,14 @@ Every answer is parsed once, here or in ``images``, into a frozen dataclass, or 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
+import threading
+import time
+import weakref
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from . import answers
@@ -19,6 +24,7 @@ from .errors import (
     ImageNotFound,
     PodmanError,
     PortTaken,
+    ServiceError,
     SpecError,
     UntrustedServiceError,
 )
@@ -38,6 +44,9 @@ log = logging.getLogger(__name__)
 CREATE_SECONDS = 900.0
 """The first container with keep-id copies the image to shift its owners: that takes minutes."""
 
+_LOOK_SECONDS = 0.2
+_turns: weakref.WeakValueDictionary[int, threading.Lock] = weakref.WeakValueDictionary()
+_turns_lock = threading.Lock()
 _LOG_BYTES = 64 * KIB
 _EXEC_BYTES = 4 * MIB
 _LOG_READ_BYTES = 64 * MIB
@@ -111,10 +120,12 @@ class UserPodman(RestClient):
         """
         operation = f"create container {spec.name}"
         body = json.dumps(spec.to_json())
+        alone = spec.user_mapping.mode != "root"
         try:
-            made = self.request_json(
-                operation, "POST", "containers/create", data=body, seconds=CREATE_SECONDS
-            )
+            with self._alone(operation) if alone else contextlib.nullcontext():
+                made = self.request_json(
+                    operation, "POST", "containers/create", data=body, seconds=CREATE_SECONDS
+                )
         except PodmanError as error:
             self._explain_create(error, spec)
             raise
@@ -122,6 +133,29 @@ class UserPodman(RestClient):
         for warning in answers.strings(reply.get("Warnings"), operation)[:_WARNINGS]:
             log.warning("%s: %s: %s", self.account.name, spec.name, answers.one_line(warning))
         return answers.identifier(reply.get("Id"), operation)
+
+    @contextmanager
+    def _alone(self, operation: str) -> Iterator[None]:
+        """Let one at a time make a container that needs the account's subordinate ids.
+
+        The engine reads them with libsubid, which is not made for threads: of two at once one
+        finds none, or the service crashes. ref: containers/storage, pkg/idtools
+        """
+        with _turns_lock:
+            lock = _turns.setdefault(self.account.uid, threading.Lock())
+        end = time.monotonic() + CREATE_SECONDS
+        while not lock.acquire(timeout=_LOOK_SECONDS):
+            if self.cancelled:
+                raise ServiceError(f"Given up before: {operation}.")
+            if time.monotonic() > end:
+                raise ServiceError(
+                    f"{self.account.name} is still making another container. Look at what its "
+                    f"Podman service does, and try again ({operation})."
+                )
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _explain_create(self, error: PodmanError, spec: ContainerSpec) -> None:
         """Ask what was wrong: versions differ in the status, and it says little in all of them."""

@@ -53,8 +53,11 @@ class Given(PodmanOptions):
 
     @property
     def _account_name(self) -> str:
+        return self._account_of(self.user.name)
+
+    def _account_of(self, username: str) -> str:
         return names.expand(
-            self.account_template, {"username": self.user.name}, option="account_template"
+            self.account_template, {"username": username}, option="account_template"
         )
 
     @property
@@ -81,12 +84,13 @@ class Given(PodmanOptions):
         seconds: int = self._flags.fields.get("delete_grace_period", self._grace_seconds)
         return seconds
 
-    async def _with_podman(self, work: Callable[[UserPodman], T]) -> T:
-        """Do blocking work with the account's Podman, off the event loop."""
+    async def _with_podman(self, work: Callable[[UserPodman], T], account_name: str = "") -> T:
+        """Do blocking work with the account's Podman, or another's, off the event loop."""
+        name = account_name or self._account_name
         opened: list[UserPodman] = []
 
         def run() -> T:
-            account = Account.lookup(self._account_name)
+            account = Account.lookup(name)
             service = service_for(
                 account,
                 activation=self.activation,
@@ -104,7 +108,7 @@ class Given(PodmanOptions):
             for podman in opened:
                 podman.cancel()
 
-        return await in_thread(self._account_name, run, cancel=cancel)
+        return await in_thread(name, run, cancel=cancel)
 
     def _demand_stores(self) -> None:
         """Refuse stores that do not serve before a service is started that stumbles over them."""

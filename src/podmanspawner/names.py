@@ -140,6 +140,19 @@ def expand(template: str, fields: Mapping[str, str], *, option: str = "template"
     return _TOKEN.sub(value, template)
 
 
+def of_hub(
+    hub: str, prefix: str = DEFAULT_PREFIX, template: str = DEFAULT_TEMPLATE
+) -> re.Pattern[str]:
+    """Return what the names of all containers of a Hub match; those of others may match too.
+
+    Arguments as :meth:`ServerName.container`.
+    """
+    any_text = "\0"
+    fields = {"prefix": prefix, "hub": slug(hub), "username": any_text, "servername": any_text}
+    name = re.escape(expand(template, fields, option="name_template"))
+    return re.compile(name.replace(re.escape(any_text), ".*"))
+
+
 def _check_name_template(template: str) -> None:
     if "{username}" not in template:
         raise SpecError(

@@ -190,11 +190,12 @@ def launch(
     pull_policy: PullPolicy = "missing",
     pull_seconds: float = 900.0,
     keyring: Keyring | None = None,
-    keep: bool = False,
     report: Callable[[int, str], None] = lambda _percent, _message: None,
     pick_port: Callable[[str], int] | None = None,
 ) -> Started:
-    """Get the image, then start the server's container, a new one or the one that was kept.
+    """Get the image, then start the server's container: a new one, or the one that was kept.
+
+    One that was kept is started again if it is still the one that would be made.
 
     Whoever calls it removes the container if it raises.
 
@@ -204,7 +205,6 @@ def launch(
         pull_policy: when to pull the image.
         pull_seconds: limit for a pull.
         keyring: credentials for a pull.
-        keep: start a kept container again if it is still the one that would be made.
         report: told each stage, with a percentage.
         pick_port: returns a free port of the host's address it is given; None for any, or for
             one of ``port_range``.
@@ -224,7 +224,7 @@ def launch(
     facts = image_facts(podman, image, settings.container_user)
     settings = for_engine(settings, podman)
     settings = enforceable(settings, podman.account)
-    if keep and settings.token_as_secret == "file":  # noqa: S105, no token
+    if not settings.remove and settings.token_as_secret == "file":  # noqa: S105, no token
         raise SpecError(
             "token_as_secret",
             "a container that is kept would keep the last token's file; use 'env', or remove = "
@@ -238,7 +238,7 @@ def launch(
     old = find(podman, settings.server, name)
     if old and not old.state.running:
         end_forgotten(podman, old.id)
-    resumable = old and keep and _resumable(podman, settings, facts, old)
+    resumable = old and not settings.remove and _resumable(podman, settings, facts, old)
     if old and not resumable:
         remove(podman, old)
     for secret, value in made.items():

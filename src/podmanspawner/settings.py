@@ -157,6 +157,8 @@ class ServerSettings:
     """Name or number; empty for the image's own."""
     delete_grace_period: int | None = None
     """Seconds."""
+    remove: bool = True
+    """Whether the container goes when the server stops; else it is kept."""
     healthcheck: Mapping[str, Any] = field(default_factory=dict)
     """As ``podman run --health-*`` has them, times in seconds."""
     extra_spec: Mapping[str, Any] = field(default_factory=dict)

@@ -30,6 +30,7 @@ from .errors import (
     PodmanSpawnerError,
     SpecError,
 )
+from .sweep import Sweep
 from .threads import in_thread
 from .vigil import Vigil
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from .credentials import Keyring
 
 
-class PodmanSpawner(Vigil, Spawner):  # type: ignore[misc]  # untyped package
+class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped package
     """Start each user's server as a container in that user's own rootless Podman."""
 
     _kept_id = ""
@@ -92,8 +93,9 @@ class PodmanSpawner(Vigil, Spawner):  # type: ignore[misc]  # untyped package
         self._exit_code = 0
         self._stages.clear()
         try:
+            await self._undisturbed()
             with self._overridden(await self._chosen()):
-                return await self._start()
+                url = await self._start()
         except ChoiceError as error:
             self._forget_choice()
             raise self._refusal(error) from error
@@ -103,6 +105,9 @@ class PodmanSpawner(Vigil, Spawner):  # type: ignore[misc]  # untyped package
         except BaseException:  # cancelled by the Hub's start_timeout, above all
             await self._discard()
             raise
+        else:
+            self._search_once()
+            return url
         finally:
             self._starting = False
             self._stage_added.set()
@@ -129,7 +134,6 @@ class PodmanSpawner(Vigil, Spawner):  # type: ignore[misc]  # untyped package
             pull_policy=self._original.pull_policy(self.pull_policy),
             pull_seconds=self.pull_timeout,
             keyring=keyring,
-            keep=not self.remove,
             report=report,
         )
         await self._pull_first(settings.image, keyring)
@@ -324,21 +328,30 @@ def _for_the_page(error: PodmanSpawnerError) -> web.HTTPError:
 
 
 def check_at_startup() -> None:
-    """Say at the Hub's start, not at a user's first visit, whom it cannot serve.
+    """Say at the Hub's start whom it cannot serve, and have what no server owns looked for.
 
     Called whenever somebody asks the package for the class: the Hub does so while it reads its
-    configuration, hence the look at it a moment later.
+    configuration, hence all this a moment later: when it has opened its database, and before it
+    looks at the servers in it.
     """
-    if os.geteuid() != 0:
-        with contextlib.suppress(RuntimeError):  # no event loop: no Hub is starting
-            asyncio.get_running_loop().call_soon(_warn_without_root)
+    with contextlib.suppress(RuntimeError):  # no event loop: no Hub is starting
+        asyncio.get_running_loop().call_soon(_at_startup)
 
 
 @functools.cache
-def _warn_without_root() -> None:
+def _at_startup() -> None:
     if not Application.initialized():
         return
-    application = Application.instance()
+    application: Any = Application.instance()
+    if os.geteuid() != 0:
+        _warn_without_root(application)
+    if getattr(application, "db", None) is not None:  # the Hub itself, not one of its tools
+        configured = application.spawner_class
+        ours = issubclass(configured, PodmanSpawner)  # else it is a wrapper's child
+        (configured if ours else PodmanSpawner).sweep_at_startup(application)
+
+
+def _warn_without_root(application: Application) -> None:
     template = PodmanSpawner.account_template.default_value
     for section in ("Spawner", "PodmanSpawner"):
         template = application.config[section].get("account_template", template)

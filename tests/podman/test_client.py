@@ -10,6 +10,7 @@ import subprocess
 import tarfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -584,3 +585,16 @@ def test_raw(podman, make):
 def test_for_user_of_nobody():
     with pytest.raises(AccountError):
         UserPodman.for_user("no-such-account")
+
+
+def test_containers_made_at_once_in_one_account(ada):
+    """The engine's library for subordinate ids is not made for threads: it failed, or crashed."""
+    spec = ContainerSpec(image=TINY_JOVYAN, user_mapping=UserMapping("keep-id", 1000, 100))
+
+    def make_and_remove(_):
+        with UserPodman.for_user(ada.name) as podman:
+            for _ in range(40):
+                assert podman.remove(podman.create(spec))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(make_and_remove, range(4)))) == 4

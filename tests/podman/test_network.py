@@ -183,11 +183,11 @@ def test_extra_ports(podman, launch, ada):
 
 
 def test_a_kept_container_keeps_its_ports(podman, launch, ada):
-    options = {"extra_ports": [8501]}
+    options = {"extra_ports": [8501], "remove": False}
     started = launch(18081, **options)
     extra = ada.podman("port", started.id, "8501/tcp")
     podman.stop(started.id, seconds=0)
-    settings = {"extra_ports": [8501], "cmd": ["sh", "-c", ASK]}
+    settings = {**options, "cmd": ["sh", "-c", ASK]}
     again = server.launch(
         podman,
         ServerSettings(
@@ -201,7 +201,6 @@ def test_a_kept_container_keeps_its_ports(podman, launch, ada):
             **settings,
         ),
         pull_policy="never",
-        keep=True,
     )
     assert again.resumed
     assert ada.podman("port", started.id, "8501/tcp") == extra

@@ -46,8 +46,8 @@ def nothing_left_over(podman):
     assert left == []
 
 
-def launch(podman, keep=False, **options):
-    return server.launch(podman, replace(SETTINGS, **options), pull_policy="never", keep=keep)
+def launch(podman, **options):
+    return server.launch(podman, replace(SETTINGS, **options), pull_policy="never")
 
 
 def printed(podman, started):
@@ -189,15 +189,15 @@ def test_the_token(podman, ada, way):
 
 def test_the_file_of_a_token_is_not_kept(podman):
     with pytest.raises(SpecError, match="use 'env', or remove = True") as caught:
-        launch(podman, keep=True, token_as_secret="file")
+        launch(podman, remove=False, token_as_secret="file")
     assert caught.value.option == "token_as_secret"
 
 
 def test_a_kept_container_gets_the_new_token(podman):
-    first = launch(podman, token_as_secret="env")
+    first = launch(podman, remove=False, token_as_secret="env")
     podman.stop(first.id, seconds=0)
     environment = {**SETTINGS.environment, "JUPYTERHUB_API_TOKEN": "new", "JPY_API_TOKEN": "new"}
-    again = launch(podman, keep=True, token_as_secret="env", environment=environment)
+    again = launch(podman, remove=False, token_as_secret="env", environment=environment)
     assert again.resumed
     assert again.id == first.id
     assert inside(podman, again).count("_API_TOKEN=new") == 2
@@ -210,7 +210,7 @@ def test_a_kept_container_with_another_file_is_made_anew(podman):
             {"source": "key", "value": key},
             {"source": "password", "value": password, "type": "env", "target": "DB"},
         ]
-        started = launch(podman, keep=True, secrets=secrets)
+        started = launch(podman, remove=False, secrets=secrets)
         said = inside(podman, started)
         podman.stop(started.id, seconds=0)
         return started, said

@@ -59,6 +59,7 @@ ORDER = [
     "watch",
     "sources",
     "server",
+    "orphans",
     "threads",
     "readiness",
     "menu",
@@ -66,6 +67,7 @@ ORDER = [
     "options",
     "traits",
     "given",
+    "sweep",
     "vigil",
     "spawner",
     "__init__",
@@ -76,11 +78,11 @@ ONLY = {
     "podman": {"rest"},
     "requests": {"rest", "transport"},
     "requests_unixsocket": {"transport"},
-    "jupyterhub": {"traits", "spawner"},
+    "jupyterhub": {"traits", "sweep", "spawner"},
     "tornado": {"traits", "spawner"},
     "traitlets": {"traits", "spawner"},
     "subprocess": {"privileges", "direct"},
-    "asyncio": {"readiness", "spawner", "threads", "vigil", "watch"},
+    "asyncio": {"readiness", "spawner", "sweep", "threads", "vigil", "watch"},
 }
 
 

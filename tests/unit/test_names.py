@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podmanspawner.errors import SpecError
-from podmanspawner.names import ServerName, expand, slug
+from podmanspawner.names import ServerName, expand, of_hub, slug
 
 TEXTS = st.one_of(
     st.text(max_size=60),
@@ -190,3 +190,16 @@ def test_unknown_field_names_those_known():
 def test_values_stay_as_they_are(value, template):
     doubled = template.replace("{", "{{").replace("}", "}}")
     assert expand(doubled + "{x}", {"x": value}) == template + value
+
+
+@given(SERVERS, st.sampled_from(["{prefix}-{hub}--{username}", "nb.{username}--{servername}"]))
+def test_the_names_of_a_hub_are_known(server, template):
+    assert of_hub(server.hub, "a.b", template).match(server.container("a.b", template))
+
+
+def test_the_names_of_another_hub_are_told_apart():
+    ours = of_hub("8081")
+    assert ours.match(ServerName("8081", "Ada", "a").container())
+    assert not ours.match(ServerName("8082", "Ada", "a").container())
+    assert not ours.match("my-jupyter-8081--ada")
+    assert not of_hub("8081", "a.b").match("axb-8081--ada")

@@ -77,6 +77,19 @@ class ServerOptions(HasTraits):
         """,
     ).tag(config=True)
 
+    remove_orphans = Bool(
+        default_value=True,
+        help="""
+        Whether containers of this Hub that no server of it owns are ended.
+
+        Such are left by a crash, or when the Hub's database is lost. They are looked for when the
+        Hub starts, and in an account when its first server has been started. Those that are kept
+        (``remove``) are stopped, all others removed. With False the log names them. Default: True.
+
+        .. versionadded:: 1.0
+        """,
+    ).tag(config=True)
+
     @default("will_resume")
     def _default_will_resume(self) -> bool:
         # a token that is a secret is a new one at each start: the Hub shall forget the last
