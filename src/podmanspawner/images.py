@@ -12,6 +12,7 @@ import threading
 import time
 import weakref
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 from urllib.parse import quote
 
@@ -32,7 +33,6 @@ from .transports import is_qualified, local_source, name_here, registry_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from .account import Account
     from .answers import Container
@@ -466,7 +466,7 @@ def _first_file(content: bytes, operation: str) -> str:
 
 def _namespace() -> str:
     """Return the name of the namespace of processes' numbers that this process is in."""
-    return os.readlink("/proc/self/ns/pid")
+    return str(Path("/proc/self/ns/pid").readlink())
 
 
 def _has_died(process: str) -> bool:

@@ -133,7 +133,7 @@ def find(podman: UserPodman, server: ServerName, name: str) -> Container | None:
 
 
 def remove(podman: UserPodman, container: Container) -> None:
-    """Remove the secrets that were made for a server, and then the container that tells of them."""
+    """Remove the secrets that were made for a server, then the container that tells of them."""
     server = ServerName.from_labels(container.labels)
     if server and vault.SECRETS_LABEL in container.labels:
         forget_secrets(podman, server)

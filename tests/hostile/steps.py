@@ -1,11 +1,12 @@
 """The steps of a Hub's life, counted in the Hub itself, which dies at the one that it is told.
 
 Its configuration file calls :func:`count_steps`. A step is each request to the engine (before it
-is sent; unless it only reads also when it has been sent and when its answer is there), each change
-that is committed to the Hub's database, each route that the proxy is told, and each program that is
-started as an account; of the latter three before and after. While there is a file ``order`` in the
-Hub's folder, each step is a line of ``steps``; at the one that the order says the Hub kills itself,
-or with ``service`` the account's Podman service, for which reading requests are two steps, too.
+is sent; unless it only reads also when it has been sent and when its answer is there), each
+change that is committed to the Hub's database, each route that the proxy is told, and each
+program that is started as an account; of the latter three before and after. While there is a file
+``order`` in the Hub's folder, each step is a line of ``steps``; at the one that the order says
+the Hub kills itself, or with ``service`` the account's Podman service, for which requests that
+only read are two steps, too.
 """
 
 from __future__ import annotations

@@ -484,7 +484,7 @@ def test_a_forgotten_probe_is_removed(tmp_path):
     ended = subprocess.Popen(["true"])
     ended.wait()
 
-    def probe(container, since, pid=os.getpid()):
+    def probe(container, since, pid):
         by = f"{os.readlink('/proc/self/ns/pid')} {pid}"
         labels = {"podmanspawner.since": str(int(since)), "podmanspawner.by": by}
         config = {"Labels": {PROBE_LABEL: "1", **labels}}
@@ -492,8 +492,8 @@ def test_a_forgotten_probe_is_removed(tmp_path):
 
     taught = {
         "GET containers/json": http_json([{"Id": each} for each in (old, young, dead)]),
-        f"GET containers/{old}/json": probe(old, time.time() - 3600),
-        f"GET containers/{young}/json": probe(young, time.time()),
+        f"GET containers/{old}/json": probe(old, time.time() - 3600, os.getpid()),
+        f"GET containers/{young}/json": probe(young, time.time(), os.getpid()),
         f"GET containers/{dead}/json": probe(dead, time.time(), ended.pid),
         f"DELETE containers/{old}": http_json([]),
         f"DELETE containers/{dead}": http_json([]),

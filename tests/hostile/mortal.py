@@ -17,7 +17,7 @@ from pathlib import Path
 import requests
 
 from accounts import TINY_JOVYAN
-from hub import Hub, free_port
+from hub import Hub
 from lone import ANSWERING
 
 _FORKER = Path(__file__).with_name("forker.py")
@@ -234,9 +234,12 @@ class Site:
         return [line for line in lines if line and not any(word in line for word in _IDLE)]
 
     def files(self) -> list[str]:
-        """Return what is named after containers: sockets, folders, locks."""
-        names = {*(self._storage() / "overlay-containers").glob("?" * 64)}
-        for folder, folders, files in os.walk(f"/run/user/{self.uid}"):
+        """Return what is named after containers in the runtime directory: sockets, pids, exits.
+
+        Not the storage's folders: a create whose asker has gone may leave an empty one there.
+        """
+        names = set()
+        for folder, folders, files in os.walk(f"/run/user/{self.uid}/libpod"):
             names |= {Path(folder, name) for name in (*folders, *files)}
         return [str(name) for name in names if len(name.name.split(".")[0]) == 64]
 
