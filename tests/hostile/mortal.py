@@ -234,12 +234,14 @@ class Site:
         return [line for line in lines if line and not any(word in line for word in _IDLE)]
 
     def files(self) -> list[str]:
-        """Return what is named after containers in the runtime directory: sockets, pids, exits.
+        """Return what is named after containers in the runtime directory, such as sockets.
 
         Not the storage's folders: a create whose asker has gone may leave an empty one there.
         """
         names = set()
         for folder, folders, files in os.walk(f"/run/user/{self.uid}/libpod"):
+            if Path(folder).name == "exits":  # one of a container that was removed as it ended
+                continue
             names |= {Path(folder, name) for name in (*folders, *files)}
         return [str(name) for name in names if len(name.name.split(".")[0]) == 64]
 
