@@ -71,6 +71,15 @@ class RealAccount:
         uid = self.account.uid
         return [pid for pid in _running() if _owner(pid) == uid and word in _command_line(pid)]
 
+    def all_processes(self) -> dict[int, str]:
+        """Return the command lines of all that runs as the account or its subordinate ids."""
+        subuids, uid = _subordinate_uids(self.name), self.account.uid
+        return {
+            pid: _command_line(pid)
+            for pid in _running()
+            if (owner := _owner(pid)) == uid or owner in subuids
+        }
+
     def load(self, image: str) -> None:
         if self.run("podman", "image", "exists", image, check=False).returncode == 0:
             return

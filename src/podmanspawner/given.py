@@ -18,7 +18,7 @@ from .activation import STARTED_ELSEWHERE, demand_own_service, service_for
 from .builder import known_fields
 from .client import UserPodman
 from .credentials import Keyring
-from .errors import SpecError
+from .errors import ServiceError, SpecError
 from .flags import Changes
 from .settings import ServerSettings
 from .threads import in_thread
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104, recognised, not bound
 _LOOPBACK = ("127.0.0.1", "localhost")
+_TRIES = 3
 _NO_OPTIONS = ("engine", "container_port", "port_word", "secret_labels", "certificates")
 """Fields of the settings that are found out, or fixed."""
 
@@ -109,6 +110,15 @@ class Given(PodmanOptions):
                 podman.cancel()
 
         return await in_thread(name, run, cancel=cancel)
+
+    async def _surely(self, work: Callable[[UserPodman], T]) -> T:
+        """Do as :meth:`_with_podman`, and once more from the beginning if the service dies."""
+        for _ in range(_TRIES - 1):
+            try:
+                return await self._with_podman(work)
+            except ServiceError as error:
+                self.log.warning("Trying again: %s", error)
+        return await self._with_podman(work)
 
     def _demand_stores(self) -> None:
         """Refuse stores that do not serve before a service is started that stumbles over them."""

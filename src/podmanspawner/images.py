@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import re
 import tarfile
 import threading
 import time
 import weakref
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 from urllib.parse import quote
 
@@ -31,7 +33,6 @@ from .transports import is_qualified, local_source, name_here, registry_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from .account import Account
     from .answers import Container
@@ -46,6 +47,8 @@ PullPolicy = Literal["missing", "always", "newer", "never"]
 PROBE_LABEL = "podmanspawner.probe"
 """On a container that is only made to look into an image."""
 _SINCE_LABEL = "podmanspawner.since"
+_BY_LABEL = "podmanspawner.by"
+"""Which process made it: the namespace of its number, and its number."""
 _PROBE_SECONDS = 600
 PULL_SECONDS = 900.0
 LOAD_SECONDS = 900.0
@@ -403,7 +406,11 @@ class Images:
     def _tables(self, image: Image) -> dict[str, str]:
         operation = f"read the users of image {image.id[:12]}"
         self._remove_forgotten_probes()
-        labels = {PROBE_LABEL: "1", _SINCE_LABEL: str(int(time.time()))}
+        labels = {
+            PROBE_LABEL: "1",
+            _SINCE_LABEL: str(int(time.time())),
+            _BY_LABEL: f"{_namespace()} {os.getpid()}",
+        }
         body = json.dumps({"image": image.id, "labels": labels})
         made = self._engine.request_json(operation, "POST", "containers/create", data=body)
         container = answers.identifier(answers.obj(made, operation).get("Id"), operation)
@@ -416,7 +423,7 @@ class Images:
         """Remove what a process that died in the middle left."""
         for probe in self._engine.containers({PROBE_LABEL: "1"}):
             since = _number(probe.labels.get(_SINCE_LABEL, "")) or 0
-            if since < time.time() - _PROBE_SECONDS:
+            if since < time.time() - _PROBE_SECONDS or _has_died(probe.labels.get(_BY_LABEL, "")):
                 self._engine.remove(probe.id)
 
     def _file(self, container: str, path: str) -> str:
@@ -455,6 +462,26 @@ def _first_file(content: bytes, operation: str) -> str:
         raise UntrustedServiceError(
             f"{operation}: no sound tar archive came.", reason="protocol"
         ) from error
+
+
+def _namespace() -> str:
+    """Return the name of the namespace of processes' numbers that this process is in."""
+    return str(Path("/proc/self/ns/pid").readlink())
+
+
+def _has_died(process: str) -> bool:
+    """Whether a process is known to be no more."""
+    namespace, _, number = process.rpartition(" ")
+    pid = _number(number)
+    if not pid or namespace != _namespace():
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 def _number(text: str) -> int | None:

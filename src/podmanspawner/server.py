@@ -133,11 +133,11 @@ def find(podman: UserPodman, server: ServerName, name: str) -> Container | None:
 
 
 def remove(podman: UserPodman, container: Container) -> None:
-    """Remove a server's container, and the secrets that were made for it."""
-    podman.remove(container.id)
+    """Remove the secrets that were made for a server, then the container that tells of them."""
     server = ServerName.from_labels(container.labels)
     if server and vault.SECRETS_LABEL in container.labels:
         forget_secrets(podman, server)
+    podman.remove(container.id)
 
 
 def end_forgotten(podman: UserPodman, *containers: str, seconds: int = 0) -> bool:

@@ -88,7 +88,7 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
         Raises:
             tornado.web.HTTPError: with a text for the user; no container is left.
         """
-        self._starting = True
+        self._starting, self._unseen = True, False
         self._let_go()
         self._exit_code = 0
         self._stages.clear()
@@ -156,7 +156,7 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
         self._let_go()
         seconds = 0 if now else self._grace_period
         try:
-            await self._with_podman(partial(self._stop, seconds=seconds))
+            await self._surely(partial(self._stop, seconds=seconds))
         except PodmanSpawnerError as error:
             await self._end_without_engine(error, seconds=seconds)
         self.container_id = ""
@@ -164,7 +164,7 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
     async def delete_forever(self) -> None:
         """Remove what the server leaves, because it is deleted, alone or with its user."""
         try:
-            deleted = await self._with_podman(self._delete)
+            deleted = await self._surely(self._delete)
         except AccountError as error:  # nor is there anything of it
             self.log.info("Nothing to delete of %s: %s", self._log_name, error)
             return
@@ -185,7 +185,7 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
         """
         self.log.info("Server %r of %s becomes %r", old_name, self.user.name, new_name)
         with contextlib.suppress(AccountError):  # nor is there anything of it
-            await self._with_podman(self._remove_kept)
+            await self._surely(self._remove_kept)
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """Yield the stages of the start as they come; the Hub may ask before the start begins."""
@@ -291,22 +291,23 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
         if found := server.find(podman, self._server_name, self._container_name):
             server.remove(podman, found)
 
-    async def _discard(self) -> None:
-        """Remove what a failed start left; what was kept from before is only stopped."""
+    async def _discard(self, *, keep: bool = False) -> None:
+        """Remove what a failed start left; what is to be kept, or was before, is only stopped."""
         self._let_go()
         self.container_id = ""
 
         def discard(podman: UserPodman) -> None:
             found = server.find(podman, self._server_name, self._container_name)
-            if found and found.id == self._kept_id:
-                podman.stop(found.id, seconds=0)
+            if found and (keep or found.id == self._kept_id):
+                if found.state.running:
+                    podman.stop(found.id, seconds=0)
             elif found:
                 server.remove(podman, found)
             elif self.secrets or self.token_as_secret:
                 server.forget_secrets(podman, self._server_name)
 
         try:
-            await self._with_podman(discard)
+            await self._surely(discard)
         except PodmanSpawnerError as error:
             self.log.info("Nothing to remove of %s: %s", self._log_name, error)
 

@@ -34,6 +34,8 @@ class Vigil(Given):
     container_id = ""
     """Id of the container; empty before the first start and after the end."""
     _starting = False
+    _unseen = True
+    """Whether this Hub does not know how the server's last start went."""
     _watch: Watch | None = None
     """The running server's process, if it can be held."""
     _port = 0
@@ -47,6 +49,7 @@ class Vigil(Given):
     pending: Any
     poll_and_notify: Any
     server: Any
+    _discard: Any
     _report: Any
 
     def __init__(self, **options: Any) -> None:
@@ -67,7 +70,12 @@ class Vigil(Given):
         async with self._asking:  # one of two who ask buries it, the other is told the same
             has_ended = self._watch is not None and not self._watch.running
             self._let_go()
-            return await self._ask(has_ended) if self.container_id else self._exit_code
+            if self.container_id:
+                return await self._ask(has_ended)
+            if self._unseen and self.server:  # a Hub died in the middle of its start
+                self._unseen = False
+                await self._discard(keep=not self.remove)
+            return self._exit_code
 
     def _tell_of_kills(self, watch: Watch) -> None:
         """Log each time that processes of the server, such as kernels, were killed for memory."""

@@ -6,6 +6,8 @@ import copy
 import gzip
 import io
 import json
+import os
+import subprocess
 import tarfile
 import time
 from contextlib import closing, suppress
@@ -478,17 +480,23 @@ def test_users_of_an_image(user_ids, user, answer, wanted):
 
 def test_a_forgotten_probe_is_removed(tmp_path):
     """What a process that died left goes; what another one uses at this moment stays."""
-    old, young, mine = "a" * 64, "b" * 64, "c" * 64
+    old, young, dead, mine = "a" * 64, "b" * 64, "d" * 64, "c" * 64
+    ended = subprocess.Popen(["true"])
+    ended.wait()
 
-    def probe(container, since):
-        config = {"Labels": {PROBE_LABEL: "1", "podmanspawner.since": str(int(since))}}
+    def probe(container, since, pid):
+        by = f"{os.readlink('/proc/self/ns/pid')} {pid}"
+        labels = {"podmanspawner.since": str(int(since)), "podmanspawner.by": by}
+        config = {"Labels": {PROBE_LABEL: "1", **labels}}
         return http_json({**CONTAINER, "Id": container, "Config": config})
 
     taught = {
-        "GET containers/json": http_json([{"Id": old}, {"Id": young}]),
-        f"GET containers/{old}/json": probe(old, time.time() - 3600),
-        f"GET containers/{young}/json": probe(young, time.time()),
+        "GET containers/json": http_json([{"Id": each} for each in (old, young, dead)]),
+        f"GET containers/{old}/json": probe(old, time.time() - 3600, os.getpid()),
+        f"GET containers/{young}/json": probe(young, time.time(), os.getpid()),
+        f"GET containers/{dead}/json": probe(dead, time.time(), ended.pid),
         f"DELETE containers/{old}": http_json([]),
+        f"DELETE containers/{dead}": http_json([]),
         "POST containers/create": http_json({"Id": mine}),
         f"GET containers/{mine}/archive": http(tar(PASSWD)),
         f"DELETE containers/{mine}": http_json([]),
@@ -496,7 +504,7 @@ def test_a_forgotten_probe_is_removed(tmp_path):
     with closing(FakeService(tmp_path, taught)) as service:
         service.podman().images.user_ids(Image.parse(IMAGE, ""))
     removed = [r.path for r in service.requests if r.method == "DELETE"]
-    assert removed == [f"containers/{old}", f"containers/{mine}"]
+    assert removed == [f"containers/{each}" for each in (old, dead, mine)]
 
 
 @pytest.mark.parametrize(

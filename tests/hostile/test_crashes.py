@@ -1,0 +1,310 @@
+"""The Hub, or the account's Podman service, is killed at every step; nothing is lost or left."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+from mortal import Forker, Site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FULL = """
+c.PodmanSpawner.token_as_secret = "file"
+c.PodmanSpawner.secrets = [{"source": "licence", "value": "of the site"}]
+c.PodmanSpawner.volumes = {"of-{username}": "/data"}
+c.PodmanSpawner.delete_volumes = True
+c.PodmanSpawner.container_user = "1000:1000"
+"""
+NAMED = FULL.replace("c.PodmanSpawner.container_user", "# ")
+KEPT = """
+c.PodmanSpawner.remove = False
+c.PodmanSpawner.token_as_secret = "env"
+c.PodmanSpawner.volumes = {"of-{username}": "/data"}
+c.PodmanSpawner.delete_volumes = True
+c.PodmanSpawner.container_user = "1000:1000"
+"""
+RANDOM_KILLS = 12
+SEED = 5
+_REQUEST = re.compile(r"(before|sent) (GET|POST|PUT|DELETE) ")
+SETTLE_SECONDS = 0.3
+"""For a request to be done that the Hub had sent before it was killed."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What a Hub does when it is killed."""
+
+    name: str
+    config: str
+    prepare: Callable[[Site], None]
+    verb: Callable[[Site], None]
+    first: str = ""
+    """Word of the step from which on it is killed."""
+    last: str = "no such step"
+    """Word of the step before which it is killed no more."""
+
+    kept = property(lambda self: "remove = False" in self.config)
+
+
+def nothing(site: Site) -> None:
+    if "" in site.servers():
+        stop(site)
+
+
+def start(site: Site) -> None:
+    if "" not in site.servers():
+        site.hub.begin(site.name)
+
+
+def stop(site: Site) -> None:
+    site.hub.end(site.name)
+
+
+def start_and_stop(site: Site) -> None:
+    start(site)
+    stop(site)
+
+
+def start_in_vain(site: Site) -> None:
+    order = site.hub.folder / "fails"
+    order.touch()
+    try:
+        site.hub.fail_to_begin(site.name)
+    finally:
+        order.unlink()
+
+
+def delete(site: Site) -> None:
+    site.hub.api("DELETE", f"users/{site.name}").raise_for_status()
+
+
+def start_and_kill(site: Site) -> None:
+    start(site)
+    site.hub.kill()
+
+
+def end_unseen(site: Site) -> None:
+    start_and_kill(site)
+    site.account.podman("kill", *site.running())
+
+
+def come_back(site: Site) -> None:
+    site.hub.start()
+
+
+SCENARIOS = [
+    Scenario("start", FULL, nothing, start),
+    Scenario("stop", FULL, start, stop),
+    Scenario("delete", KEPT, start_and_stop, delete),
+    Scenario("start in vain", FULL, nothing, start_in_vain, first="sent POST containers/ID/start"),
+    Scenario("poll one that runs", FULL, start_and_kill, come_back, first="GET _ping"),
+    Scenario("poll one that has ended", FULL, end_unseen, come_back, first="GET _ping"),
+    Scenario("look into an image", NAMED, nothing, start, first="GET _ping", last="volumes"),
+    Scenario("start one that was kept", KEPT, start_and_stop, start),
+    Scenario("stop and keep", KEPT, start, stop),
+]
+ENDURING = [scenario for scenario in SCENARIOS if scenario.name == "poll one that runs"]
+"""Of these the Hub does not give up because the service dies."""
+
+
+@pytest.fixture(scope="module")
+def sites(ada, bob):
+    forker = Forker()
+    with ExitStack() as stack:
+        stack.callback(forker.close)
+        made = []
+        for account in (ada, bob):
+            # in memory: a process that is killed loses nothing of what it wrote
+            folder = stack.enter_context(TemporaryDirectory(dir="/dev/shm"))
+            made.append(Site(forker, account, Path(folder)))
+            stack.callback(made[-1].close)
+        yield made
+
+
+@pytest.fixture
+def configured(sites, scenario):
+    for site in sites:
+        site.configure(scenario.config)
+        site.hub.start()
+    yield sites
+    for site in sites:
+        site.no_order()
+        site.hub.kill()
+
+
+def enumerated(site: Site, scenario: Scenario, victim: str) -> dict[int, str]:
+    """Return the steps to kill at, from a run in which nobody is killed."""
+    scenario.prepare(site)
+    site.order(victim, 0)
+    scenario.verb(site)
+    steps = dict(enumerate(site.no_order(), 1))
+    clean_up(site)
+    begin = min(number for number, name in steps.items() if scenario.first in name)
+    past = [number for number, name in steps.items() if scenario.last in name]
+    return {n: steps[n] for n in range(begin, min(past, default=len(steps) + 1))}
+
+
+def clean_up(site: Site) -> None:
+    """End what runs, delete the user, and see that nothing is left."""
+    for name in site.servers():
+        site.hub.end(site.name, name)
+    if site.hub.api("GET", f"users/{site.name}").ok:
+        delete(site)
+    site.demand_nothing_left()
+
+
+def kill_the_hub(
+    site: Site, scenario: Scenario, step: int, *, empty: bool, seconds: float = 60
+) -> None:
+    """Kill the Hub at a step, or after so many seconds; see that the next puts all right."""
+    scenario.prepare(site)
+    site.order("hub", step)
+    timer = threading.Timer(seconds, site.hub.kill_it)
+    timer.start()
+    with contextlib.suppress(requests.RequestException):
+        scenario.verb(site)
+    timer.cancel()
+    site.hub.kill()
+    site.no_order()
+    recover(site, scenario, empty=empty)
+
+
+def recover(site: Site, scenario: Scenario, *, empty: bool) -> None:
+    """Let a new Hub find what there is, with the database or without."""
+    time.sleep(SETTLE_SECONDS)
+    should_run = {} if empty else surviving(site)
+    if empty:
+        (site.hub.folder / "hub.sqlite").unlink()
+    site.hub.start()
+    assert site.servers() == should_run, "lost, or not ended"
+    if not empty:
+        demand_only(site, should_run, kept=scenario.kept)
+    start(site)
+    demand_only(site, site.servers(), kept=False)
+    if scenario.prepare in (nothing, start_and_stop):
+        clean_up(site)
+
+
+def surviving(site: Site) -> dict[str, str]:
+    """Return the servers that the next Hub must find: that were saved, and run."""
+    running = site.running()
+    return {name: found for name, found in site.hub.saved().items() if found in running}
+
+
+def demand_only(site: Site, servers: dict[str, str], *, kept: bool) -> None:
+    """See that the containers of these servers run, and that there are no others.
+
+    What a Hub left that died while it looked into an image goes with the next start.
+    """
+    found = {name: how for name, how in site.containers().items() if "probe" not in how}
+    running = {name for name, how in found.items() if how.startswith("Up")}
+    assert running == {*servers.values()}
+    assert len(found) - len(running) <= kept, found
+    routes = {f"/user/{site.name}/{name}".rstrip("/") for name in servers}
+    site.hub.until(lambda: {route.rstrip("/") for route in site.routes()} == routes)
+    if not servers and not kept:
+        site.demand_nothing_left(but=("containers", "volumes"))
+
+
+def in_turn(site: Site, work: list[tuple[str, Callable[[], None]]]) -> list[str]:
+    """Do all kills of one site; return what went wrong, each in a line, and go on after it."""
+    wrong = []
+    for what, kill in work:
+        try:
+            kill()
+        except Exception as error:  # noqa: BLE001, told with all others
+            wrong.append(f"{what}: {error!r}")
+            start_afresh(site)
+    return wrong
+
+
+def start_afresh(site: Site) -> None:
+    """Remove by other means what a failure left, so that it is no other kill's failure."""
+    site.no_order()
+    site.hub.kill()
+    (site.hub.folder / "hub.sqlite").unlink(missing_ok=True)
+    for command in (["rm", "-fa", "-t", "0"], ["volume", "prune", "-f"], ["secret", "rm", "-a"]):
+        site.account.podman(*command, check=False)
+    site.hub.start()
+
+
+def shared_out(sites, kill, work: list) -> None:
+    """Let the sites do the work at the same time, half of it each; see that nothing went wrong."""
+    half = len(work) // 2
+
+    def do(site, mine):
+        return in_turn(site, [(what, partial(kill, site, **options)) for what, options in mine])
+
+    with ThreadPoolExecutor(len(sites)) as pool:
+        done = pool.map(do, sites, (work[:half], work[half:]))
+    wrong = [line for lines in done for line in lines]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_the_hub_is_killed_at_every_step(configured, scenario, tell):
+    steps = enumerated(configured[0], scenario, "hub")
+    work = [
+        (f"{number}, {name}", {"step": number, "empty": number % 2 == 0})
+        for number, name in steps.items()
+    ]
+    shared_out(configured, partial(kill_the_hub, scenario=scenario), work)
+    tell(f"{scenario.name}: the Hub killed at each of {len(steps)} steps, nothing lost or left")
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("scenario", SCENARIOS[:2], ids=lambda scenario: scenario.name)
+def test_the_hub_is_killed_at_random_instants(configured, scenario, tell):
+    chance = random.Random(SEED)
+    instants = [chance.uniform(0, 1) for _ in range(RANDOM_KILLS)]
+    work = [
+        (f"after {seconds} s", {"step": 0, "empty": number % 2 == 0, "seconds": seconds})
+        for number, seconds in enumerate(instants)
+    ]
+    shared_out(configured, partial(kill_the_hub, scenario=scenario), work)
+    tell(
+        f"{scenario.name}: the Hub killed at {RANDOM_KILLS} random instants, nothing lost or left"
+    )
+
+
+def kill_the_service(site: Site, scenario: Scenario, step: int) -> None:
+    """Kill the account's service at a request; see that the Hub does what it was to do."""
+    scenario.prepare(site)
+    before = surviving(site)
+    site.order("service", step)
+    scenario.verb(site)
+    site.no_order()
+    after = site.servers()
+    assert after == (before if scenario.verb is come_back else {})
+    demand_only(site, after, kept=scenario.kept)
+    start(site)
+    demand_only(site, site.servers(), kept=False)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("scenario", ENDURING, ids=lambda scenario: scenario.name)
+def test_the_service_is_killed_at_every_request(configured, scenario, tell):
+    steps = enumerated(configured[0], scenario, "service")
+    work = [
+        (f"{number}, {name}", {"step": number})
+        for number, name in steps.items()
+        if _REQUEST.match(name)
+    ]
+    shared_out(configured, partial(kill_the_service, scenario=scenario), work)
+    tell(f"{scenario.name}: the service killed {len(work)} times, nothing lost or left")
