@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
+    from .activation import PodmanService
+
     T = TypeVar("T")
 
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104, recognised, not bound
@@ -87,15 +89,7 @@ class Given(PodmanOptions):
 
         def run() -> T:
             account = Account.lookup(self._account_name)
-            service = service_for(
-                account,
-                activation=self.activation,
-                idle_seconds=self.service_idle_seconds,
-                environment=self._service_environment,
-                flags=self._service_flags(account),
-                enable_linger=self.enable_linger,
-            )
-            with contextlib.closing(UserPodman(service)) as podman:
+            with contextlib.closing(UserPodman(self._service(account))) as podman:
                 opened.append(podman)
                 podman.ping()
                 return work(podman)
@@ -105,6 +99,16 @@ class Given(PodmanOptions):
                 podman.cancel()
 
         return await in_thread(self._account_name, run, cancel=cancel)
+
+    def _service(self, account: Account) -> PodmanService:
+        return service_for(
+            account,
+            activation=self.activation,
+            idle_seconds=self.service_idle_seconds,
+            environment=self._service_environment,
+            flags=self._service_flags(account),
+            enable_linger=self.enable_linger,
+        )
 
     def _demand_stores(self) -> None:
         """Refuse stores that do not serve before a service is started that stumbles over them."""

@@ -67,6 +67,7 @@ ORDER = [
     "vigil",
     "spawner",
     "__init__",
+    "cli",
 ]
 APART = {"_become"}  # run by path, never imported
 
@@ -74,11 +75,12 @@ ONLY = {
     "podman": {"rest"},
     "requests": {"rest", "transport"},
     "requests_unixsocket": {"transport"},
-    "jupyterhub": {"traits", "spawner"},
-    "tornado": {"traits", "spawner"},
-    "traitlets": {"traits", "spawner"},
+    "jupyterhub": {"traits", "spawner", "cli"},
+    "tornado": {"traits", "spawner", "cli"},
+    "traitlets": {"traits", "spawner", "cli"},
     "subprocess": {"privileges", "direct"},
-    "asyncio": {"readiness", "spawner", "threads", "vigil", "watch"},
+    "click": {"cli"},
+    "asyncio": {"cli", "readiness", "spawner", "threads", "vigil", "watch"},
 }
 
 
