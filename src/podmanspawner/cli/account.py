@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from podmanspawner import privileges, systemd
-from podmanspawner.errors import ServiceError
 
-from .findings import Check, failure, ok, refused, warning
+from .findings import Check, failure, ok, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,21 +148,8 @@ def stores(case: Case) -> Seen | None:
 
 def service(case: Case) -> Seen:
     """Wake the account's Podman."""
-    try:
-        version = ".".join(map(str, case.podman.engine_version))
-    except ServiceError as error:
-        return _explained(case, str(error)) or refused(error)
+    version = ".".join(map(str, case.podman.engine_version))
     return ok(f"Podman {version} answers at {case.account.socket_path}")
-
-
-def _explained(case: Case, said: str) -> Seen | None:
-    """Return what to do about a store that was begun with another driver."""
-    if "User-selected graph driver" not in said and "prior storage driver" not in said:
-        return None
-    return failure(
-        f"the images of {case.account.name} were stored with another driver than is chosen now",
-        f"as {case.account.name}: podman system reset, which removes its images and containers",
-    )
 
 
 CHECKS: tuple[Check[Case], ...] = (

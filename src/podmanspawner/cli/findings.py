@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 Status = Literal["ok", "warning", "failure", "skipped"]
 Case = TypeVar("Case")
 
-_SENTENCE = re.compile(r"(?<=[.;]) (?=[A-Z])|; (?=[a-z]+ )")
+_SENTENCE = re.compile(r"(?<=[.;]) (?=[A-Z])|; (?=[a-z])")
+_ELSEWHERE = "look the message up in docs/how-to/troubleshooting.md"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def failure(text: str, remedy: str) -> Seen:
 def refused(error: PodmanSpawnerError) -> Seen:
     """Return an error of the library's: its first sentence, and what it says to do."""
     text, *rest = _SENTENCE.split(one_line(str(error)), maxsplit=1)
-    return failure(text.rstrip(".;"), rest[0] if rest else "")
+    return failure(text.rstrip(".;"), rest[0] if rest else _ELSEWHERE)
 
 
 @dataclass(frozen=True)

@@ -240,7 +240,7 @@ def _hub(config: Config, path: Path | None) -> HubConfiguration:
         app.init_hub()
         spawner_class = app.spawner_class
     except (TraitError, ValueError, ImportError) as error:
-        raise ConfigurationError(f"{path}: {error}") from error
+        raise ConfigurationError(f"{path}: {error}. Correct it there") from error
     return HubConfiguration(path, config, app, _offers(spawner_class, config, path))
 
 
