@@ -77,6 +77,21 @@ def test_help_has_an_example_of_the_command_itself(words):
     assert group or re.search(rf"\n {{4}}podmanspawner {' '.join(words)}\b", done.output)
 
 
+@pytest.mark.parametrize("words", COMMANDS[1:], ids=" ".join)
+def test_the_reference_has_it(words):
+    page = (TOP / "docs" / "reference" / "command.md").read_text()
+    assert words == ("images",) or f"\n## podmanspawner {' '.join(words)}\n" in page
+
+
+def test_the_reference_shows_what_migrate_prints(tmp_path):
+    page = (TOP / "docs" / "reference" / "command.md").read_text()
+    shown = page.partition("$ cat jupyterhub_config.py\n")[2].partition("```")[0]
+    given, printed = shown.split("$ podmanspawner migrate jupyterhub_config.py\n")
+    path = tmp_path / "jupyterhub_config.py"
+    path.write_text(f"c = get_config()\n{given}")
+    assert migrate(path) == printed
+
+
 def test_it_is_installed_and_needs_no_hub_for_its_help():
     script = "import sys; from podmanspawner.cli.app import cli\n"
     script += "cli(['doctor', '--help'], standalone_mode=False)\nprint(*sys.modules)"
@@ -143,7 +158,7 @@ def test_findings_say_what_why_and_what_to_do(healthy, write):
     assert [line for line in lines if line.startswith(("why", "do"))] == [
         *("why why 1", "do mend it", "why why 2", "do repair it")
     ]
-    assert lines[-1] == "1 failed, 1 warnings: servers will not start"
+    assert lines[-1] == "1 failed, 1 warning: servers will not start"
     assert ESCAPE not in done.output
 
 

@@ -166,7 +166,12 @@ CHECKS: tuple[Check[Case], ...] = (
         ["subordinate ids", "home"],
     ),
     Check("linger", "without it the last logout ends the account's servers", linger, ["rights"]),
-    Check("user manager", "it starts podman.socket and delegates cgroups", manager, ["rights"]),
+    Check(
+        "user manager",
+        "it starts podman.socket and delegates cgroups",
+        manager,
+        ["rights", "runtime dir"],
+    ),
     Check("shared stores", "images come from them without a copy", stores, ["runtime dir"]),
     Check(
         "service",

@@ -93,6 +93,7 @@ class Case:
             extra_ports=(),
             healthcheck={"cmd": "none"},
         )
+        settings = server.enforceable(settings, self.account)
         port = ports.free_port(settings.host_ip)
         spec = builder.build(settings, self.facts(image), self.account, port=port)
         return replace(spec, name=None, labels=probe_labels())

@@ -111,7 +111,8 @@ def _sum_up(found: Sequence[Finding]) -> None:
     click.echo()
     if all(finding.subject == "host" for finding in found):
         click.echo("No account was looked at. Name users: podmanspawner doctor ada bob")
+    warned = f"{warnings} warning{'' if warnings == 1 else 's'}"
     if failures:
-        click.secho(f"{failures} failed, {warnings} warnings: servers will not start", fg="red")
+        click.secho(f"{failures} failed, {warned}: servers will not start", fg="red")
     else:
-        click.secho(f"all is well, {warnings} warnings", fg="green")
+        click.secho(f"all is well, {warned}", fg="green")

@@ -79,7 +79,7 @@ def limits(case: Case) -> Seen:
     in_the_way = cgroups.obstacles(case.account)
     if not asked:
         could = sorted(set(cgroups.CONTROLLERS) - set(in_the_way))
-        return ok(f"none are set; this account could have: {', '.join(could) or 'none'}")
+        return ok(f"none are set; {', '.join(could) or 'none'} could be enforced")
     lost = sorted(set(asked) & set(in_the_way))
     if not lost:
         return ok(", ".join(f"{option} {value}" for option, value in asked.items()))

@@ -155,7 +155,7 @@ CHECKS: tuple[Check[Case], ...] = (
         "hub reachable",
         "a server that does not reach the Hub ends at once",
         hub_reachable,
-        ["user mapping", "image", "runtime"],
+        ["user mapping", "image", "runtime", "limits"],
     ),
 )
 TRY: tuple[Check[Case], ...] = (
