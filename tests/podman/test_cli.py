@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import http.server
 import json
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -61,7 +64,7 @@ def run(*words, status=0, **options):
 def doctor(user, path, *words):
     """Return the findings about a user by name, and the exit status."""
     done = CliRunner().invoke(cli, ["doctor", "--json", "-f", str(path), user.name, *words])
-    found = json.loads(done.output)["findings"]
+    found = json.loads(done.stdout)["findings"]
     return {one["name"]: one for one in found if one["subject"] == user.name}, done.exit_code
 
 
@@ -98,6 +101,34 @@ def test_a_good_account(ada, config):
     assert "jovyan (1000:100)" in found["user mapping"]["seen"]
     assert "answers at" in found["hub reachable"]["seen"]
     assert ada.containers() == []
+
+
+@pytest.fixture
+def hub():
+    """Somebody who answers at the Hub's address."""
+    with http.server.HTTPServer(("127.0.0.1", PORT), http.server.BaseHTTPRequestHandler) as hub:
+        thread = threading.Thread(target=hub.serve_forever)
+        thread.start()
+        yield
+        hub.shutdown()
+        thread.join()
+
+
+def test_a_hub_that_runs(ada, config, hub):
+    assert is_well(ada, config())["hub reachable"]["seen"].startswith("the Hub answers at ")
+
+
+def take_and_leave(listener):
+    listener.accept()[0].close()
+
+
+def test_somebody_who_takes_connections_and_says_nothing(ada, config):
+    with socket.create_server(("127.0.0.1", PORT)) as mute:
+        closing = threading.Thread(target=take_and_leave, args=[mute])
+        closing.start()
+        seen = the_failure(ada, config(), "hub reachable")["seen"]
+        closing.join()
+    assert seen.startswith("a container gets no answer from the Hub at ")
 
 
 def test_what_people_see(ada, config):
@@ -264,7 +295,7 @@ def test_a_hub_that_containers_do_not_reach(ada, config):
 def test_an_option_that_makes_no_server(ada, config, option, value, name):
     path = config(**{option: value}, hub_ip="0.0.0.0")
     done = CliRunner().invoke(cli, ["doctor", "--json", "-f", str(path), ada.name])
-    failures = [f for f in json.loads(done.output)["findings"] if f["status"] == "failure"]
+    failures = [f for f in json.loads(done.stdout)["findings"] if f["status"] == "failure"]
     assert [one["name"] for one in failures] == [name]
     assert failures[0]["remedy"]
     assert done.exit_code == 1

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -211,6 +214,7 @@ def test_what_needs_a_failed_check_is_skipped():
         Check("c", "", lambda _: ok("unseen"), ["b"]),
         Check("d", "", lambda _: ok("seen")),
         Check("e", "", lambda _: None),
+        Check("f", "", lambda _: 1 / 0),
     ]
     found = {one.name: (one.status, one.seen) for one in findings.look("x", checks, None)}
     assert found == {
@@ -218,6 +222,7 @@ def test_what_needs_a_failed_check_is_skipped():
         "b": ("skipped", "not looked at, because of a"),
         "c": ("skipped", "not looked at, because of a"),
         "d": ("ok", "seen"),
+        "f": ("failure", "ZeroDivisionError: division by zero"),
     }
 
 
@@ -271,6 +276,48 @@ def test_mappers_without_power(monkeypatch, tmp_path):
         (tmp_path / name).chmod(0o755)
     monkeypatch.setattr(host.privileges, "PATH", str(tmp_path))
     assert "neither the setuid bit" in host.mappers(None).text
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("tool", ["python3", "nc"])
+def test_asking_for_the_hub_inside_an_image(tmp_path, tool, scheme):
+    """What a container of the image runs, with the one program or the other."""
+    (tmp_path / "python3").symlink_to(sys.executable)
+    if tool == "nc":
+        if not shutil.which("busybox"):
+            pytest.skip("no busybox, which has nc")
+        (tmp_path / "python3").unlink()
+        (tmp_path / "nc").symlink_to(shutil.which("busybox"))
+
+    def ask(port):
+        words = [shutil.which("sh"), "-c", trial._ASK, "sh", "127.0.0.1", port, "/hub/api", scheme]
+        env = {"PATH": str(tmp_path)}
+        return subprocess.run([*map(str, words)], env=env, capture_output=True).returncode
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with trial._somebody_at("127.0.0.1", port) as who:
+        assert who.startswith("a stand-in")
+        with trial._somebody_at("127.0.0.1", port) as second:
+            assert second == "the Hub"
+        assert ask(port) == 0
+    assert ask(port) != 0
+    with socket.create_server(("127.0.0.1", port)) as mute:
+        leaving = threading.Thread(target=lambda: _read_and_leave(mute))
+        leaving.start()
+        assert (ask(port) == 0) is (scheme == "https")
+        leaving.join()
+
+
+def _read_and_leave(listener):
+    with listener.accept()[0] as connection:
+        connection.recv(1000)
+
+
+def test_an_image_that_cannot_ask(tmp_path):
+    sh = shutil.which("sh")
+    done = subprocess.run([sh, "-c", trial._ASK, "sh", "h", "1", "/", "http"], env={"PATH": "/no"})
+    assert done.returncode == trial._NO_TOOL
 
 
 # the Hub's configuration

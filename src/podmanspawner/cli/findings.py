@@ -95,6 +95,8 @@ def look(subject: str, checks: Sequence[Check[Case]], case: Case) -> Iterator[Fi
                 seen = check.look(case)
             except PodmanSpawnerError as error:
                 seen = refused(error)
+            except Exception as error:  # noqa: BLE001, functions of the administrator's raise anything
+                seen = failure(f"{type(error).__name__}: {error}", _ELSEWHERE)
         if seen is None:
             continue
         if seen.status in ("failure", "skipped") and check.name not in missing:
