@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -145,6 +146,12 @@ def test_nobody_is_everybody_by_mistake(words):
     done = run(*words)
     assert done.exit_code == 2
     assert "Name users, or say --all" in done.output
+
+
+def test_the_log_is_as_it_was_afterwards(caplog):
+    run("completion", "bash")
+    logging.getLogger("podmanspawner").warning("heard")
+    assert "heard" in caplog.text
 
 
 # what doctor prints

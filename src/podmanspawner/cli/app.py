@@ -71,6 +71,7 @@ def cli(ctx: click.Context, verbose: bool) -> None:
         ctx.color = False
     if not verbose:
         logging.disable(logging.WARNING)
+        ctx.call_on_close(lambda: logging.disable(logging.NOTSET))
 
 
 @cli.command()
