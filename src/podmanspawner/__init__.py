@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from .account import Account
 from .activation import PodmanService
-from .answers import Container, ContainerState, Event, ExecResult, Image, RunResult
+from .answers import (
+    Container,
+    ContainerState,
+    EngineInfo,
+    Event,
+    ExecResult,
+    Image,
+    RunResult,
+)
 from .client import UserPodman
 from .errors import (
     AccountError,
@@ -45,6 +53,7 @@ __all__ = [
     "ContainerNotFound",
     "ContainerSpec",
     "ContainerState",
+    "EngineInfo",
     "Event",
     "ExecResult",
     "HealthCheck",

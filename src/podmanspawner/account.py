@@ -44,8 +44,12 @@ class Account:
     subgids: tuple[IdRange, ...] = ()
 
     @classmethod
-    def lookup(cls, name: str) -> Account:
+    def lookup(cls, name: str, *, demand_ids: bool = True) -> Account:
         """Return the account of exactly that name.
+
+        Args:
+            name: as the host has it.
+            demand_ids: False lets an account pass that has no subordinate ids.
 
         Raises:
             AccountError: there is none, or it is root, a system account or nobody, or it has no
@@ -62,7 +66,8 @@ class Account:
             subuids=subordinate_ids(Path("/etc/subuid"), entry),
             subgids=subordinate_ids(Path("/etc/subgid"), entry),
         )
-        account._demand_subordinate_ids()
+        if demand_ids:
+            account.demand_subordinate_ids()
         return account
 
     @property
@@ -112,7 +117,12 @@ class Account:
             "at the next start (without).",
         )
 
-    def _demand_subordinate_ids(self) -> None:
+    def demand_subordinate_ids(self) -> None:
+        """Refuse an account that has no subordinate ids.
+
+        Raises:
+            AccountError: it has none.
+        """
         for file, ranges in (("/etc/subuid", self.subuids), ("/etc/subgid", self.subgids)):
             if not ranges:
                 raise AccountError(

@@ -137,6 +137,45 @@ class Image:
 
 
 @dataclass(frozen=True)
+class EngineInfo:
+    """What the engine says of itself and of its host."""
+
+    storage_driver: str
+    """Such as ``overlay`` or ``vfs``."""
+    storage_root: str
+    """Folder of images and containers."""
+    storage_free: int
+    """Bytes that are free where that folder is."""
+    cgroup_version: str
+    """``v1`` or ``v2``."""
+    runtime: str
+    """Name of the program that runs containers, such as ``crun``."""
+    selinux: bool
+    """Whether containers are confined by SELinux."""
+    apparmor: bool
+    """Whether containers are confined by AppArmor."""
+
+    @classmethod
+    def parse(cls, value: object, where: str) -> EngineInfo:
+        """Read an info answer."""
+        raw = obj(value, where)
+        host, store = obj(raw.get("host"), where), obj(raw.get("store"), where)
+        security = obj(host.get("security") or {}, where)
+        size = integer(store.get("graphRootAllocated") or 0, where)
+        return cls(
+            storage_driver=one_line(string(store.get("graphDriverName"), where)),
+            storage_root=one_line(string(store.get("graphRoot"), where)),
+            storage_free=size - integer(store.get("graphRootUsed") or 0, where),
+            cgroup_version=one_line(string(host.get("cgroupVersion"), where)),
+            runtime=one_line(
+                string(obj(host.get("ociRuntime") or {}, where).get("name") or "", where)
+            ),
+            selinux=security.get("selinuxEnabled") is True,
+            apparmor=security.get("apparmorEnabled") is True,
+        )
+
+
+@dataclass(frozen=True)
 class Event:
     """Something that happened to a container."""
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from . import answers
 from .account import Account
 from .activation import Activation, PodmanService, service_for
-from .answers import Container, Event, ExecResult, RunResult
+from .answers import Container, EngineInfo, Event, ExecResult, RunResult
 from .errors import (
     ContainerNotFound,
     ImageNotFound,
@@ -109,6 +109,11 @@ class UserPodman(RestClient):
             enable_linger=enable_linger,
         )
         return cls(service)
+
+    def info(self) -> EngineInfo:
+        """Return what the engine says of itself and of its host; takes some tenths of a second."""
+        operation = "ask the engine about itself"
+        return EngineInfo.parse(self.request_json(operation, "GET", "info"), operation)
 
     def create(self, spec: ContainerSpec) -> str:
         """Create a container and return its id. The image must be there already.

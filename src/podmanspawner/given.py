@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
+    from .activation import PodmanService
+
     T = TypeVar("T")
 
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104, recognised, not bound
@@ -92,15 +94,7 @@ class Given(PodmanOptions):
 
         def run() -> T:
             account = Account.lookup(name)
-            service = service_for(
-                account,
-                activation=self.activation,
-                idle_seconds=self.service_idle_seconds,
-                environment=self._service_environment,
-                flags=self._service_flags(account),
-                enable_linger=self.enable_linger,
-            )
-            with contextlib.closing(UserPodman(service)) as podman:
+            with contextlib.closing(UserPodman(self._service(account))) as podman:
                 opened.append(podman)
                 podman.ping()
                 return work(podman)
@@ -119,6 +113,16 @@ class Given(PodmanOptions):
             except ServiceError as error:
                 self.log.warning("Trying again: %s", error)
         return await self._with_podman(work)
+
+    def _service(self, account: Account) -> PodmanService:
+        return service_for(
+            account,
+            activation=self.activation,
+            idle_seconds=self.service_idle_seconds,
+            environment=self._service_environment,
+            flags=self._service_flags(account),
+            enable_linger=self.enable_linger,
+        )
 
     def _demand_stores(self) -> None:
         """Refuse stores that do not serve before a service is started that stumbles over them."""

@@ -187,6 +187,30 @@ class Images:
         name = name_here(image)
         return policy in ("always", "newer") or (policy == "missing" and not self.exists(name))
 
+    def demand_in_registry(self, image: str, *, keyring: Keyring | None = None) -> None:
+        """Ask the registry for the image, or look for its file on the host; nothing is pulled.
+
+        Engines before 5 ask without the credentials.
+
+        Raises:
+            ImageNotFound: a pull or an import would not find it either.
+        """
+        name = name_here(image)
+        if source := local_source(image):
+            imports.stamp(self._account, source)
+            return
+        found = keyring.find(name, self._account) if keyring else None
+        try:
+            self._engine.request(
+                f"find image {name} in its registry",
+                "GET",
+                f"manifests/{_quoted(name)}/json",
+                headers=found.headers() if found else {},
+                missing=ImageNotFound,
+            )
+        except PodmanError as error:
+            raise _not_pulled(name, error.message, found) from error
+
     def ensure(
         self,
         image: str,
@@ -406,12 +430,7 @@ class Images:
     def _tables(self, image: Image) -> dict[str, str]:
         operation = f"read the users of image {image.id[:12]}"
         self._remove_forgotten_probes()
-        labels = {
-            PROBE_LABEL: "1",
-            _SINCE_LABEL: str(int(time.time())),
-            _BY_LABEL: f"{_namespace()} {os.getpid()}",
-        }
-        body = json.dumps({"image": image.id, "labels": labels})
+        body = json.dumps({"image": image.id, "labels": probe_labels()})
         made = self._engine.request_json(operation, "POST", "containers/create", data=body)
         container = answers.identifier(answers.obj(made, operation).get("Id"), operation)
         try:
@@ -439,6 +458,15 @@ class Images:
         except ContainerNotFound:  # what is not found is the file
             return ""
         return _first_file(answer.content, operation)
+
+
+def probe_labels() -> dict[str, str]:
+    """Return the labels of a container by which it is known as forgotten, if it ever is."""
+    return {
+        PROBE_LABEL: "1",
+        _SINCE_LABEL: str(int(time.time())),
+        _BY_LABEL: f"{_namespace()} {os.getpid()}",
+    }
 
 
 def _quoted(reference: str) -> str:

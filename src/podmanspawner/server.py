@@ -232,7 +232,7 @@ def launch(
         )
     made = vault.values(settings)
     settings = replace(settings, secret_labels=vault.labels(settings, made))
-    _demand_network(podman, settings)
+    demand_network(podman, settings)
     sources.prepare(podman, settings, facts)
     name = settings.server.container(settings.prefix, settings.name_template)
     old = find(podman, settings.server, name)
@@ -395,7 +395,7 @@ def enforceable(
     return replace(settings, **lost)
 
 
-def _demand_network(podman: UserPodman, settings: ServerSettings) -> None:
+def demand_network(podman: UserPodman, settings: ServerSettings) -> None:
     """Refuse a named network that is not there, or that does not lead to the Hub."""
     choice = NetworkChoice.parse(settings.network)
     if choice.kind != "named":

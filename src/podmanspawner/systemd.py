@@ -44,6 +44,11 @@ def booted() -> bool:
     return BOOTED.is_dir()
 
 
+def lingers(account: Account) -> bool:
+    """Whether the account's user manager runs without a login, and after each boot."""
+    return (_LINGER / account.name).exists()
+
+
 def enable_linger(account: Account) -> None:
     """Let the account's user manager run without a login, from now on and after each boot.
 
@@ -52,7 +57,7 @@ def enable_linger(account: Account) -> None:
     Raises:
         ServiceError: logind refuses.
     """
-    if (_LINGER / account.name).exists():
+    if lingers(account):
         return
     said = _host(account, "loginctl", "--no-ask-password", "enable-linger", "--", account.name)
     if said is None:
@@ -79,7 +84,7 @@ def start_manager(account: Account) -> None:
     """
     unit = _manager(account)
     # without root there is only the wait: it starts as soon as the account lingers
-    said = _wait_for(unit) if os.geteuid() else _host(account, "systemctl", "start", unit)
+    said = _wait_for(account) if os.geteuid() else _host(account, "systemctl", "start", unit)
     if said is not None:
         raise ServiceError(
             f"The user manager of {account.name}, {unit}, does not run: {said}. Look at it as "
@@ -169,6 +174,16 @@ def crash_loop(account: Account) -> ServiceError | None:
     return None
 
 
+def manager_state(account: Account) -> str:
+    """Return systemd's word for how the account's user manager is, such as ``active``.
+
+    Raises:
+        ServiceError: it could not be asked.
+    """
+    words = ["systemctl", "is-active", _manager(account)]
+    return _one_line(privileges.run_unchanged(words, seconds=_SECONDS)[1])
+
+
 def _failure(account: Account, result: str) -> ServiceError | None:
     if result == "success":
         return None
@@ -238,12 +253,11 @@ def _states(account: Account) -> dict[str, dict[str, str]]:
     return states
 
 
-def _wait_for(unit: str) -> str | None:
+def _wait_for(account: Account) -> str | None:
     """Return None once a manager runs, else what it is instead."""
     end = time.monotonic() + _WITHOUT_ROOT_SECONDS
     while True:
-        _, said = privileges.run_unchanged(["systemctl", "is-active", unit], seconds=_SECONDS)
-        state = _one_line(said)
+        state = manager_state(account)
         if state == "active":
             return None
         if time.monotonic() > end:

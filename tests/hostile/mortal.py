@@ -192,6 +192,7 @@ class Site:
         user = self.hub.api("GET", f"users/{self.name}")
         if user.status_code == 404:
             return {}
+        user.raise_for_status()
         found = user.json()["servers"]
         assert all(server["ready"] for server in found.values()), found
         return {name: server["state"]["container_id"] for name, server in found.items()}

@@ -71,6 +71,7 @@ ORDER = [
     "vigil",
     "spawner",
     "__init__",
+    "cli",
 ]
 APART = {"_become"}  # run by path, never imported
 
@@ -78,11 +79,12 @@ ONLY = {
     "podman": {"rest"},
     "requests": {"rest", "transport"},
     "requests_unixsocket": {"transport"},
-    "jupyterhub": {"traits", "sweep", "spawner"},
-    "tornado": {"traits", "spawner"},
-    "traitlets": {"traits", "spawner"},
+    "jupyterhub": {"traits", "sweep", "spawner", "cli"},
+    "tornado": {"traits", "spawner", "cli"},
+    "traitlets": {"traits", "spawner", "cli"},
     "subprocess": {"privileges", "direct"},
-    "asyncio": {"readiness", "spawner", "sweep", "threads", "vigil", "watch"},
+    "click": {"cli"},
+    "asyncio": {"cli", "readiness", "spawner", "sweep", "threads", "vigil", "watch"},
 }
 
 

@@ -20,6 +20,7 @@ PUBLIC = [
     "ContainerNotFound",
     "ContainerSpec",
     "ContainerState",
+    "EngineInfo",
     "Event",
     "ExecResult",
     "HealthCheck",

@@ -1,0 +1,5 @@
+"""``python -m podmanspawner.cli``."""
+
+from .app import main
+
+main()
