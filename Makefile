@@ -8,7 +8,7 @@ NAME = trixie
 with_env := . .ci/env &&
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test test-unit test-podman test-hostile test-hub test-machines matrix machine soak fuzz lint setup-test setup-unit setup-lint clean
+.PHONY: help demo demo-clean test test-unit test-podman test-hostile test-hub test-machines matrix machine crashes soak fuzz lint setup-test setup-unit setup-lint clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -37,6 +37,9 @@ fuzz: setup-unit ## an hour of random input to all that reads what comes from ou
 
 test-hub: setup-test ## tests of a real Hub from end to end
 	@$(with_env) pytest tests/hub $(PYTEST_ARGS)
+
+crashes: setup-test ## the Hub killed at every step of what it does (minutes)
+	@$(with_env) PODMANSPAWNER_CRASH_EVERY=1 pytest tests/hostile/test_crashes.py $(PYTEST_ARGS)
 
 soak: setup-test ## half an hour of starts and stops: memory, descriptors, threads, processes
 	@$(with_env) PODMANSPAWNER_SOAK_SECONDS=$${PODMANSPAWNER_SOAK_SECONDS:-1800} \

@@ -18,7 +18,7 @@ ACCOUNTS = 25
 SERVERS = ("", "b")
 SOAKED = 6
 """Accounts of the soak; each starts and stops two servers all the time."""
-SOAK_SECONDS = float(os.environ.get("PODMANSPAWNER_SOAK_SECONDS", "60"))
+SOAK_SECONDS = float(os.environ.get("PODMANSPAWNER_SOAK_SECONDS", "45"))
 WARM_UP_SECONDS = 15
 SETTLE_SECONDS = 30
 GROWTH_MB = 10
