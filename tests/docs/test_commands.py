@@ -57,6 +57,7 @@ RUN = {
     ),
     "docs/how-to/images.md sh 2": ADA,
     "docs/how-to/limits.md sh 1": ROOT,
+    "docs/how-to/migrate-from-dockerspawner.md sh 2": Run("ada", prints="1 0 +0 .* mine"),
     "docs/how-to/scripting.md sh 1": Run(prints="words: 12\nexit code: 0"),
     "docs/how-to/shared-images.md sh 3": Run(after="mkdir -p /var/lib/shared-images/2026-09"),
     "docs/how-to/systemd.md sh 1": ROOT,
@@ -84,6 +85,8 @@ loginctl enable-linger ada
 systemctl start user@$(id -u ada)
 install -d -o ada /srv/images
 cp {archive} /srv/images/singleuser.tar
+echo 1 >/tmp/mine
+tar -C /tmp --owner=1000 --group=100 -cf /srv/ada.tar mine
 runuser -u ada -- env XDG_RUNTIME_DIR=/run/user/$(id -u ada) sh -ec '
     cd
     podman load -q -i /srv/images/singleuser.tar
@@ -152,3 +155,38 @@ def test_commands_that_are_not_run_can_be(block, tell):
         where = TOP / program if program.startswith(("examples/", "tests/")) else Path("/")
         assert where.is_file() or shutil.which(program), program
     tell(f"not run, only checked: {block}")
+
+
+UNITS = {"Unit", "Service", "Slice", "Install"}
+SETTINGS = [block for block in all_blocks("ini") if block.page.name != "tutorial.md"]
+
+
+@pytest.mark.parametrize("block", SETTINGS, ids=str)
+def test_settings_are_read(host, block):
+    """Those of units by systemd; those of containers are TOML, with tables that Podman knows."""
+    tables = set(re.findall(r"^\[+([\w.]+)", block.text, re.MULTILINE))
+    if tables <= UNITS:
+        kind = "slice" if "Slice" in tables else "service"
+        text = block.text + ("[Service]\nExecStart=/bin/true\n" if kind == "service" else "")
+        look = (
+            f'cat >/tmp/shown.{kind}; systemd-analyze verify /tmp/shown.{kind} 2>&1 | grep "^/tmp"'
+        )
+        done = host.run("bash", "-c", look, input=text, capture_output=True, check=False)
+        assert done.stdout == ""
+    else:
+        assert tables <= {
+            "storage",
+            "storage.options",
+            "storage.options.overlay",
+            "engine",
+            "registry",
+        }
+        read = "import sys, tomllib; assert tomllib.loads(sys.stdin.read())"
+        host.run("python", "-c", read, input=block.text)
+
+
+def test_a_wrong_setting_is_seen(host):
+    wrong = "[Service]\nKilMode=process\nExecStart=/bin/true\n"
+    look = "cat >/tmp/wrong.service; systemd-analyze verify /tmp/wrong.service 2>&1"
+    done = host.run("bash", "-c", look, input=wrong, capture_output=True, check=False)
+    assert "/tmp/wrong.service:2: Unknown key" in done.stdout
