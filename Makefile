@@ -54,7 +54,7 @@ lint: setup-lint ## ruff and mypy
 	@$(with_env) ruff check && ruff format --check && mypy
 
 docs: setup-docs ## the web site, in docs/_build/html; a warning is an error
-	@$(with_env) python -m sphinx -W --keep-going -d docs/_build/doctrees docs docs/_build/html
+	@$(with_env) python -m sphinx -E -a -W --keep-going -d docs/_build/doctrees docs docs/_build/html
 
 setup-test:
 	@.ci/setup test lint docs
