@@ -8,7 +8,7 @@ NAME = trixie
 with_env := . .ci/env &&
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test test-unit test-podman test-hostile test-hub test-machines matrix machine crashes soak fuzz lint setup-test setup-unit setup-lint clean
+.PHONY: help demo demo-clean test test-unit test-podman test-hostile test-hub test-docs test-machines matrix machine crashes soak fuzz lint docs setup-test setup-unit setup-lint setup-docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -45,6 +45,9 @@ soak: setup-test ## half an hour of starts and stops: memory, descriptors, threa
 	@$(with_env) PODMANSPAWNER_SOAK_SECONDS=$${PODMANSPAWNER_SOAK_SECONDS:-1800} \
 		pytest tests/hub/test_load.py -k starts_and_stops $(PYTEST_ARGS)
 
+test-docs: setup-test ## the documentation: it builds, and what it shows is true
+	@$(with_env) pytest tests/docs $(PYTEST_ARGS)
+
 test-machines: setup-test ## tests on machines with systemd (Debian 12, 13 and forky)
 	@$(with_env) PODMANSPAWNER_MACHINES="bookworm trixie forky" pytest tests/machines $(PYTEST_ARGS)
 
@@ -57,14 +60,20 @@ machine: setup-test ## a shell as root on a machine with systemd: make machine N
 lint: setup-lint ## ruff and mypy
 	@$(with_env) ruff check && ruff format --check && mypy
 
+docs: setup-docs ## the web site, in docs/_build/html; a warning is an error
+	@$(with_env) python -m sphinx -E -a -W --keep-going -d docs/_build/doctrees docs docs/_build/html
+
 setup-test:
-	@.ci/setup test lint
+	@.ci/setup test lint docs
 
 setup-unit:
 	@.ci/setup unit
 
 setup-lint:
 	@.ci/setup lint
+
+setup-docs:
+	@.ci/setup docs
 
 clean: ## remove what was built in this checkout
 	rm -rf .venv dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -94,7 +94,7 @@ class UserPodman(RestClient):
 
         Args:
             name: the account's exact name.
-            activation: how its service is reached, see :mod:`podmanspawner.activation`.
+            activation: how its service is reached, as the option ``activation``.
             idle_seconds: a service that had to be started directly ends itself after so long
                 without work.
             enable_linger: whether the account is made to linger, on a host with systemd.

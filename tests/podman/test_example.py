@@ -24,7 +24,10 @@ def run(script, *arguments):
 
 
 def test_every_example_is_run_here():
-    assert {file.name for file in SCRIPTING.glob("*.py")} == {"batch_job.py"}
+    assert {file.name for file in SCRIPTING.glob("*.py")} == {
+        "batch_job.py",
+        "parameter_sweep.py",
+    }
 
 
 def test_a_batch_job(ada):
@@ -35,6 +38,16 @@ def test_a_batch_job(ada):
     assert ada.containers() == []
 
 
+def test_a_parameter_sweep(ada):
+    ada.load(TINY_JOVYAN)
+    done = run("parameter_sweep.py", ada.name, TINY_JOVYAN, "3", "5", "7")
+    assert (done.returncode, done.stderr) == (0, "")
+    squares = [f"{value} squared is {value * value}" for value in (3, 5, 7)]
+    assert done.stdout.splitlines() == squares
+    assert ada.containers() == []
+
+
+@pytest.mark.parametrize("script", ["batch_job.py", "parameter_sweep.py"])
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -43,9 +56,10 @@ def test_a_batch_job(ada):
         (["ada", "localhost/nobody/has-this:latest"], "localhost/nobody/has-this:latest"),
     ],
 )
-def test_a_batch_job_that_cannot_be(ada, arguments, said):
+def test_a_job_that_cannot_be(ada, script, arguments, said):
     arguments = [ada.name if word == "ada" else word for word in arguments]
-    done = run("batch_job.py", *arguments)
+    values = ["1"] if script == "parameter_sweep.py" else []
+    done = run(script, *arguments, *values)
     assert done.returncode != 0
     assert said in done.stderr
     assert ada.containers() == []

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import secrets
 import subprocess
 import time
 from dataclasses import replace
@@ -14,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from accounts import TINY_JOVYAN, booted, change_accounts
+from devices import cdi_device
 from podmanspawner import ContainerSpec, SpecError, UserPodman, cgroups, server
 from podmanspawner.builder import build
 from podmanspawner.names import ServerName, slug
@@ -249,35 +248,21 @@ def test_annotations_reach_the_runtime(podman, shown):
 
 
 @pytest.fixture
-def cdi_device():
-    """A CDI device that is /dev/fuse, with a variable to tell."""
-    yield from a_cdi_device("podmanspawner.test/device", "one")
+def device():
+    with cdi_device("podmanspawner.test/device", "one") as name:
+        yield name
 
 
 @pytest.fixture
 def gpu():
     """A device that has the name of a GPU."""
-    yield from a_cdi_device("nvidia.com/gpu", "all")
+    with cdi_device("nvidia.com/gpu", "all") as name:
+        yield name
 
 
-def a_cdi_device(kind, name):
-    folder = Path("/etc/cdi")
-    had_one = folder.exists()
-    folder.mkdir(exist_ok=True)
-    edits = {"env": ["CDI=seen"], "deviceNodes": [{"path": "/dev/fuse"}]}
-    file = folder / f"podmanspawner-{secrets.token_hex(4)}.json"
-    device = {"name": name, "containerEdits": edits}
-    file.write_text(json.dumps({"cdiVersion": "0.5.0", "kind": kind, "devices": [device]}))
-    yield f"{kind}={name}"
-    file.unlink()
-    if not had_one:
-        with contextlib.suppress(OSError):  # another test run's device is there
-            folder.rmdir()
-
-
-def test_a_cdi_device(shown, cdi_device):
+def test_a_cdi_device(shown, device):
     script = "echo $CDI; exec 3<>/dev/fuse && echo ok"
-    assert shown(script, devices=[cdi_device]) == "seen\nok"
+    assert shown(script, devices=[device]) == "seen\nok"
 
 
 def test_a_seccomp_profile(shown, ada):
@@ -327,7 +312,7 @@ def test_limits_are_enforced_or_refused(podman, caplog):
 
 
 @pytest.mark.parametrize("name", ["podmanspawner.test/device=two", "example.org/gpu=all"])
-def test_an_unknown_cdi_device(shown, cdi_device, name):
+def test_an_unknown_cdi_device(shown, device, name):
     with pytest.raises(SpecError, match="CDI") as caught:
         shown("true", devices=[name])
     assert caught.value.option == "devices"

@@ -7,17 +7,26 @@ import re
 from pathlib import Path
 
 import pytest
+from jupyterhub.app import JupyterHub
+from jupyterhub.auth import PAMAuthenticator
+from jupyterhub.proxy import ConfigurableHTTPProxy
+from traitlets import TraitError, import_item
 from traitlets.config import Config
+from wrapspawner import ProfilesSpawner
 
 import flags
 import options
 import podmanspawner
 import runs
 from podmanspawner import PodmanSpawner
+from shown import all_blocks
 
 TOP = Path(__file__).parents[2]
 DOCS = TOP / "docs"
-PAGES = [TOP / "README.md", TOP / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+WRITTEN = [page for page in sorted(DOCS.rglob("*.md")) if "_build" not in page.parts]
+PAGES = [TOP / "README.md", TOP / "CHANGELOG.md", *WRITTEN]
+OTHERS = {"index.md", "readme.md", "changelog.md"}
+"""Pages that stand for others."""
 CONFIGURATION = (DOCS / "reference/configuration.md").read_text()
 CLIENT = (DOCS / "reference/client.md").read_text()
 
@@ -55,7 +64,7 @@ def test_links_lead_somewhere(page):
 
 def test_the_index_lists_every_page():
     listed = {(DOCS / target).resolve() for target in links(DOCS / "index.md")}
-    assert {page for page in DOCS.rglob("*.md") if page.name != "index.md"} <= listed
+    assert {page for page in WRITTEN if page.name not in OTHERS} <= listed
 
 
 @pytest.mark.parametrize("option", sorted(PodmanSpawner.class_own_traits(config=True)))
@@ -136,15 +145,47 @@ def test_the_design_lists_every_module():
     assert sorted(listed) == sorted(sources - {"__init__.py"})
 
 
-CHOICES = (DOCS / "how-to/choices.md").read_text()
+EXAMPLES = sorted((TOP / "examples").rglob("*.py"))
+CONFIGURATIONS = {
+    **{str(block): block.text for block in all_blocks("python") if "c." in block.text},
+    **{name_of(file): file.read_text() for file in EXAMPLES if "get_config()" in file.read_text()},
+}
+CLASSES = {
+    "JupyterHub": JupyterHub,
+    "Authenticator": PAMAuthenticator,
+    "Spawner": PodmanSpawner,
+    "PodmanSpawner": PodmanSpawner,
+    "PAMAuthenticator": PAMAuthenticator,
+    "ConfigurableHTTPProxy": ConfigurableHTTPProxy,
+    "ProfilesSpawner": ProfilesSpawner,
+}
+_SETS = re.compile(r"^c\.\w+\.\w+ = ", re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    "block", re.findall(r"^```python\n(.*?)^```", CHOICES, re.MULTILINE | re.DOTALL)
-)
-def test_configurations_of_choices_are_taken(block):
+def take(name, settings):
+    """Let a class take its settings, as the Hub does; it refuses what is no value of an option."""
+    cls = CLASSES[name]
+    assert settings.keys() <= set(cls.class_trait_names(config=True)), name
+    cls(config=Config({cls.__name__: settings}))
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_configurations_are_taken(name, monkeypatch):
+    text = CONFIGURATIONS[name]
+    if not _SETS.search(text):
+        return  # a script: tests/docs runs it
+    monkeypatch.setenv("PODMANSPAWNER_DEMO_USERS", "ada bob")
     c = Config()
-    exec(block, {"c": c})
-    spawner = PodmanSpawner(config=c)  # refuses what is no value of an option
-    for section in c.values():
-        assert section.keys() <= set(spawner.trait_names(config=True))
+    exec(text, {"c": c, "get_config": lambda: c})
+    assert c, "it sets nothing"
+    for section, settings in c.items():
+        take(section, settings)
+    for *_, cls, settings in c.ProfilesSpawner.get("profiles", []):
+        assert import_item(cls) if isinstance(cls, str) else cls is PodmanSpawner
+        take("PodmanSpawner", settings)
+
+
+def test_what_is_no_option_is_not_taken():
+    for settings in ({"imag": "x"}, {"pids_limit": "many"}, {"network": "no such network!"}):
+        with pytest.raises((AssertionError, TraitError)):
+            take("PodmanSpawner", settings)
