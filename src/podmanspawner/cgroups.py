@@ -6,6 +6,7 @@ folder there can make no link in it. ref: cgroups(7), systemd's CGROUP_DELEGATIO
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ CONTROLLERS = {
     "pids_limit": "pids",
 }
 """Options that rest on a controller of the kernel's."""
+_EVENTS_BYTES = 4096
 
 
 def obstacles(account: Account, *, root: Path = ROOT, own: str | None = None) -> dict[str, str]:
@@ -57,23 +59,41 @@ def obstacles(account: Account, *, root: Path = ROOT, own: str | None = None) ->
     }
 
 
-def memory_kills(pid: int, *, root: Path = ROOT) -> int:
-    """Return how many processes of a process's cgroup were killed for lack of memory so far.
+def memory_events(pid: int, *, root: Path = ROOT) -> str:
+    """Return the path of the file that counts what happens for lack of memory to a process's cgroup.
 
-    0 where that cannot be known: cgroups v1, or no controller. The kernel counts a process that
-    any limit ended, be it the container's, the account's or the host's own end of memory.
+    Empty where there is none to be seen: cgroups v1, or a cgroup outside the Hub's namespace.
 
     ref: memory.events in the kernel's admin-guide/cgroup-v2
     """
     try:
         group = _of(str(pid))
-        if ".." in group.split("/"):  # one that this process's namespace does not show
-            return 0
-        text = (root / group.lstrip("/") / "memory.events").read_text()
+    except OSError:
+        return ""
+    if ".." in group.split("/"):  # one that this process's namespace does not show
+        return ""
+    return str(root / group.lstrip("/") / "memory.events")
+
+
+def memory_kills(events: str) -> int:
+    """Return how many processes were killed for lack of memory so far, by a cgroup's file.
+
+    0 where that cannot be known: no file, no controller, or the cgroup has gone. The kernel counts
+    a process that any limit ended, be it the container's, the account's or the host's own end of
+    memory. Each poll reads it: hence no more than the three system calls it takes.
+    """
+    try:
+        descriptor = os.open(events, os.O_RDONLY)
     except OSError:
         return 0
-    events = dict(line.split() for line in text.splitlines())
-    return int(events.get("oom_kill", 0))
+    try:
+        text = os.read(descriptor, _EVENTS_BYTES)
+    except OSError:
+        return 0
+    finally:
+        os.close(descriptor)
+    count = text.partition(b"oom_kill ")[2].partition(b"\n")[0]
+    return int(count or 0)
 
 
 def _own() -> str:

@@ -59,7 +59,6 @@ class Watch:
         self._account = account
         self._place = (host, port)
         self.memory_limit = memory_limit
-        self._pid = state.pid
         self._kills = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         try:
@@ -71,6 +70,7 @@ class Watch:
         except Unwatchable:
             self.close()
             raise
+        self._memory_events = cgroups.memory_events(state.pid)
 
     def _check(self, state: ContainerState) -> None:
         try:
@@ -103,7 +103,7 @@ class Watch:
 
     def new_kills(self) -> int:
         """Return how many of the container's processes ran out of memory since the last call."""
-        before, self._kills = self._kills, cgroups.memory_kills(self._pid)
+        before, self._kills = self._kills, cgroups.memory_kills(self._memory_events)
         return max(self._kills - before, 0)
 
     def on_end(self, call: Callable[[], None]) -> None:

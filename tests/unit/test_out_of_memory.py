@@ -13,7 +13,7 @@ import pytest
 from fake_service import ME
 from podmanspawner import cgroups
 from podmanspawner.answers import Container, ContainerState
-from podmanspawner.cgroups import memory_kills
+from podmanspawner.cgroups import memory_events, memory_kills
 from podmanspawner.ports import free_port
 from podmanspawner.server import ServerEnded, how_it_ended, memory_limit
 from podmanspawner.watch import Watch
@@ -83,16 +83,20 @@ def group(tmp_path, process):
 
 
 def test_kills_are_counted(tmp_path, process, group):
-    assert memory_kills(process.pid, root=tmp_path) == 0
+    events = memory_events(process.pid, root=tmp_path)
+    assert memory_kills(events) == 0
     (group / "memory.events").write_text("low 0\noom 2\noom_kill 3\noom_group_kill 0\n")
-    assert memory_kills(process.pid, root=tmp_path) == 3
+    assert memory_kills(events) == 3
+    (group / "memory.events").unlink()  # as the kernel does when the cgroup goes
+    assert memory_kills(events) == 0
     process.kill()
     process.wait()
-    assert memory_kills(process.pid, root=tmp_path) == 0
+    assert memory_events(process.pid, root=tmp_path) == ""
+    assert memory_kills("") == 0
 
 
 def test_each_kill_is_new_once(tmp_path, process, group, monkeypatch):
-    monkeypatch.setattr(cgroups.memory_kills, "__kwdefaults__", {"root": tmp_path})
+    monkeypatch.setattr(cgroups.memory_events, "__kwdefaults__", {"root": tmp_path})
     state = ContainerState("running", True, 0, process.pid, time.time(), False, "")
     held = Watch(ME, state, "127.0.0.1", free_port(), memory_limit=1 << 20)
     found = [held.new_kills()]
@@ -112,7 +116,7 @@ def test_names_that_an_account_may_give(name, monkeypatch, tmp_path):
     Path(os.fsdecode(folder), "memory.events").write_text("oom_kill 1\n")
     (tmp_path / "cgroup").write_bytes(b"1:name=systemd:/\n0::/" + name + b"\n")
     monkeypatch.setattr(cgroups, "Path", lambda *parts: tmp_path / parts[-1])
-    assert memory_kills(1, root=tmp_path) == 1
+    assert memory_kills(memory_events(1, root=tmp_path)) == 1
 
 
 def test_a_cgroup_out_of_sight(monkeypatch, tmp_path):
@@ -121,4 +125,4 @@ def test_a_cgroup_out_of_sight(monkeypatch, tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b/memory.events").write_text("oom_kill 1\n")
     monkeypatch.setattr(cgroups, "Path", lambda *parts: tmp_path / parts[-1])
-    assert memory_kills(1, root=tmp_path / "a") == 0
+    assert memory_events(1, root=tmp_path / "a") == ""
