@@ -60,7 +60,7 @@ def obstacles(account: Account, *, root: Path = ROOT, own: str | None = None) ->
 
 
 def memory_events(pid: int, *, root: Path = ROOT) -> str:
-    """Return the path of the file that counts what happens for lack of memory to a process's cgroup.
+    """Return the path of the file that counts what lack of memory does to a process's cgroup.
 
     Empty where there is none to be seen: cgroups v1, or a cgroup outside the Hub's namespace.
 
