@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
+from accounts import real_account
 from mortal import Forker, Site
 
 if TYPE_CHECKING:
@@ -126,12 +127,13 @@ ENDURING = [scenario for scenario in SCENARIOS if scenario.name == "poll one tha
 
 
 @pytest.fixture(scope="module")
-def sites(ada, bob):
+def sites():
+    """Two accounts of their own: what other tests did in an account is nothing left of a Hub's."""
     forker = Forker()
     with ExitStack() as stack:
         stack.callback(forker.close)
         made = []
-        for account in (ada, bob):
+        for account in (stack.enter_context(real_account()) for _ in range(2)):
             # in memory: a process that is killed loses nothing of what it wrote
             folder = stack.enter_context(TemporaryDirectory(dir="/dev/shm"))
             made.append(Site(forker, account, Path(folder)))
