@@ -50,6 +50,7 @@ BAD = [
     ("stop_timeout", -1),
     ("remove", "never"),
     ("delete_volumes", "some"),
+    ("remove_orphans", "old ones"),
     ("prefix", "/"),
     ("prefix", ""),
     ("name_template", "everybody"),
