@@ -16,19 +16,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import server
+from . import privileges, server
+from .account import Account
 from .builder import KEEP_LABEL
-from .errors import ContainerNotFound, PodmanError
+from .errors import AccountError, ContainerNotFound, PodmanError, ServiceError
 from .names import HUB_LABEL, ServerName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from .answers import Container
     from .client import UserPodman
 
 _MONITOR = "conmon\n"
-_COMMAND_LINE_BYTES = 16384
+_NAMES = r"""
+for process in /proc/[0-9]*; do
+    [ -O "$process" ] && grep -qx conmon "$process/comm" || continue
+    tr '\0' '\n' <"$process/cmdline" | grep -xA1 -e -n | sed -n 2p
+done 2>/dev/null
+"""
+"""Prints the names of the containers that the caller's monitors have. A command line lies in the
+memory of its process, which may let a reader wait: so it is the account that reads, for so long.
+"""
+_NAMES_SECONDS = 5.0
 _NAME_LENGTH = 200
 
 
@@ -108,27 +118,25 @@ def accounts_running(wanted: Callable[[str, str], bool]) -> set[str]:
         wanted: told an account's name, and a container's.
     """
     accounts = set()
-    for uid, container in _monitored():
+    for uid in _owners():
         if os.geteuid() not in (0, uid):
             continue
-        with contextlib.suppress(KeyError):  # an id of a container's, or of nobody any more
-            account = pwd.getpwuid(uid).pw_name
-            if wanted(account, container):
-                accounts.add(account)
+        with contextlib.suppress(KeyError, AccountError, ServiceError):
+            account = Account.lookup(pwd.getpwuid(uid).pw_name)
+            said = privileges.run(account, ["sh", "-c", _NAMES], seconds=_NAMES_SECONDS)
+            names = [name[:_NAME_LENGTH] for name in said.splitlines()]
+            if any(wanted(account.name, name) for name in names):
+                accounts.add(account.name)
     return accounts
 
 
-def _monitored() -> Iterator[tuple[int, str]]:
-    """Yield the owner's uid and the name of each container of the host whose monitor runs."""
+def _owners() -> set[int]:
+    """Return the uids whose processes call themselves a monitor."""
+    owners = set()
     for process in Path("/proc").iterdir():
-        if not process.name.isdigit():
-            continue
-        try:
-            if (process / "comm").read_text(errors="replace") != _MONITOR:
-                continue
-            with (process / "cmdline").open("rb") as file:
-                words = file.read(_COMMAND_LINE_BYTES).decode(errors="replace").split("\0")
-            name = words[words.index("-n") + 1][:_NAME_LENGTH]
-            yield process.stat().st_uid, name
-        except (OSError, ValueError, IndexError):  # it has ended, or is no such monitor
-            continue
+        with contextlib.suppress(OSError):  # it has ended
+            if process.name.isdigit():
+                comm = (process / "comm").read_text(errors="replace")
+                if comm == _MONITOR:
+                    owners.add(process.stat().st_uid)
+    return owners
