@@ -20,7 +20,7 @@ demo-clean: ## remove what the demo made: its accounts and their containers, its
 	@examples/demo/clean
 
 test: setup-test lint ## set-up, lint and all tests
-	@$(with_env) pytest $(PYTEST_ARGS)
+	@$(with_env) pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-unit: setup-unit ## tests that need no Podman
 	@$(with_env) pytest tests/unit $(PYTEST_ARGS)

@@ -80,6 +80,15 @@ class RealAccount:
             if (owner := _owner(pid)) == uid or owner in subuids
         }
 
+    def clear(self) -> tuple[list[str], list[str]]:
+        """Remove the account's containers and secrets; return what there was of each."""
+        containers, secrets = self.containers(), self.podman("secret", "ls", "-q").split()
+        if containers:
+            self.podman("rm", "-f", "-t", "0", *containers)
+        if secrets:
+            self.podman("secret", "rm", *secrets)
+        return containers, secrets
+
     def load(self, image: str) -> None:
         if self.run("podman", "image", "exists", image, check=False).returncode == 0:
             return

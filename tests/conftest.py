@@ -1,12 +1,17 @@
-"""Real accounts for the tests that need them."""
+"""Real accounts for the tests that need them; tests side by side, but for those that measure."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+import accounts
 from accounts import real_account
 
 # pytest --hypothesis-profile=hour, or "make fuzz"
@@ -24,10 +29,45 @@ def pytest_configure():
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item):
+    """Let a test that is marked ``alone`` have the machine for itself."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    with _turn(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+@contextmanager
+def _turn(*, alone: bool):
+    """Hold the machine, shared or not; whoever waits for it goes before those who come later.
+
+    What is locked are files that are there anyway.
+    """
+    with Path(__file__).open() as gate, Path(accounts.__file__).open() as machine:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        fcntl.flock(machine, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tell(request):
     """Return a function that puts a measured figure into the summary of the run."""
     return request.config.stash.setdefault(FIGURES, []).append
+
+
+def pytest_sessionfinish(session):
+    """Hand the figures of a worker to the one who writes the summary."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["figures"] = session.config.stash.get(FIGURES, [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Take them; a worker that was killed has none."""
+    figures = getattr(node, "workeroutput", {}).get("figures", [])
+    node.config.stash.setdefault(FIGURES, []).extend(figures)
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -106,6 +106,7 @@ async def in_turns(spawner, attackers):
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.alone
 async def test_an_honest_account_does_not_wait_for_others(ada, liars, tell):
     """Of two rounds the better counts: what else goes on on the machine is no failure.
 

@@ -30,8 +30,7 @@ def users(prepared):
     """Two accounts, each with the single-user image in its own Podman."""
     yield prepared
     for user in prepared:  # what a test that failed left is no other test's failure
-        if left := user.containers():
-            user.podman("rm", "-f", "-t", "0", *left)
+        user.clear()
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from tornado import web
 from traitlets import TraitError
@@ -182,7 +184,12 @@ NEEDS = {
 """What else is set, where a value counts only then."""
 
 
-@pytest.mark.parametrize(("option", "value"), BAD, ids=[f"{o}={v!r}"[:60] for o, v in BAD])
+def title(option, value):
+    """Return what is the same in each process."""
+    return re.sub(r" at 0x\w+", "", f"{option}={value!r}"[:60])
+
+
+@pytest.mark.parametrize(("option", "value"), BAD, ids=[title(*bad) for bad in BAD])
 async def test_a_bad_value(user, monkeypatch, option, value):
     created = []
     create = UserPodman.create

@@ -52,6 +52,7 @@ def no_more_asking(monkeypatch):
     monkeypatch.setattr(UserPodman, "request", None)
 
 
+@pytest.mark.alone
 async def test_a_running_server_costs_no_request(running, monkeypatch, tell):
     no_more_asking(monkeypatch)
     times = []
@@ -65,6 +66,7 @@ async def test_a_running_server_costs_no_request(running, monkeypatch, tell):
     monkeypatch.undo()
 
 
+@pytest.mark.alone
 async def test_the_end_is_told_at_once(running, user, tell):
     os.kill(process(user), signal.SIGKILL)
     killed = time.monotonic()

@@ -76,6 +76,7 @@ def states(hub):
     }
 
 
+@pytest.mark.alone
 def test_fifty_servers_of_25_accounts_at_once(make_hub, crowd, tell):
     hub = hub_of(make_hub, crowd)
     wanted = [(account.name, name) for account in crowd for name in SERVERS]
@@ -165,6 +166,7 @@ class Soak:
 
 
 @pytest.mark.timeout(SOAK_SECONDS + 300)
+@pytest.mark.alone
 def test_starts_and_stops_leave_nothing(make_hub, crowd, tell):
     """``make soak`` takes half an hour."""
     accounts = crowd[:SOAKED]

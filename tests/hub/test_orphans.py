@@ -32,8 +32,7 @@ GONE = "gone"
 def user(ada):
     ada.load(TINY_JOVYAN)
     yield ada
-    if left := ada.containers():
-        ada.podman("rm", "-f", "-t", "0", *left)
+    ada.clear()
 
 
 def put(user, labels, *, name="", ended=False):

@@ -33,10 +33,7 @@ def user(ada):
 @pytest.fixture(autouse=True)
 def nothing_left_over(user):
     yield
-    left = user.containers()
-    if left:
-        user.podman("rm", "-f", *left)
-    assert left == []
+    assert user.clear() == ([], [])
 
 
 @contextmanager
@@ -55,6 +52,7 @@ def measured_loop():
     task.cancel()
 
 
+@pytest.mark.alone
 async def test_nothing_holds_the_event_loop(user, tell):
     """What holds the loop does so each time; a busy machine does not, three times in a row."""
     spawner = lone_spawner(user.name)
@@ -180,6 +178,7 @@ async def test_a_cancelled_start_leaves_nothing(user, seconds):
     assert await spawner.poll() == 0
 
 
+@pytest.mark.alone
 async def test_nothing_waits_for_an_engine_that_hangs(user):
     """A service that accepts and never answers holds up its own account only."""
     await lone_spawner(user.name).stop()

@@ -632,6 +632,7 @@ def open_files(pid):
 # how long it takes
 
 
+@pytest.mark.alone
 def test_the_time_from_nothing_to_an_answer(start, ada, tell):
     """No more than 1.5 times what ``podman system service`` itself takes."""
     account = ada.account
