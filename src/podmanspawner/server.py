@@ -54,8 +54,8 @@ PULL_BEGINS, PULL_ENDS = 20, 49
 """Percentages of a start."""
 _LOOK_AGAIN = (0.05, 0.25, 1.0)
 """Seconds."""
-_LOG_TRIES = 4
-_LOG_SECONDS = 0.05
+_LOG_AGAIN = (0.05, 0.1, 0.2, 0.4, 0.0)
+"""Seconds."""
 _IMAGES_KNOWN = 100
 _KILLED = 128 + 9
 _UNITS = (("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10))
@@ -501,14 +501,14 @@ def last_words(podman: UserPodman, container: str) -> str:
 
     How it ended is told also if they cannot be read.
     """
-    for _ in range(_LOG_TRIES):
+    for pause in _LOG_AGAIN:
         try:
             lines = podman.logs(container, tail=LOG_LINES)
         except PodmanSpawnerError as error:
             return f"(the log cannot be read: {error})"
         if lines:
             return lines.strip()
-        time.sleep(_LOG_SECONDS)
+        time.sleep(pause)
     return ""
 
 

@@ -115,9 +115,16 @@ def traced(account, folder):
 
 
 @pytest.fixture(scope="module")
-def account(ada):
-    ada.load(TINY_JOVYAN)
-    return ada.account
+def owner():
+    """An account whose service no other test has started."""
+    with real_account() as made:
+        made.load(TINY_JOVYAN)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def account(owner):
+    return owner.account
 
 
 class TracedHub(Hub):
@@ -147,14 +154,14 @@ def traced_hub(account, folder):
 
 
 @pytest.fixture(scope="module", params=["spawner", "hub"])
-def found(request, ada, account, tmp_path_factory):
+def found(request, owner, account, tmp_path_factory):
     """What was seen in the life of a server."""
     folder = tmp_path_factory.mktemp("trace")
     if request.param == "hub":
         return traced_hub(account, folder)
     seen, done = traced(account, folder)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert ada.containers() == []
+    assert owner.containers() == []
     return seen
 
 

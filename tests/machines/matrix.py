@@ -40,8 +40,9 @@ LAYER_SECONDS = 3600
 SCRIPT = """
 import subprocess, sys, tempfile
 with tempfile.NamedTemporaryFile() as report:
-    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report.name}", *sys.argv[1:]]
-    status = subprocess.call(command, stdout=sys.stderr)
+    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report.name}"]
+    two_at_a_time = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+    status = subprocess.call([*command, *two_at_a_time, *sys.argv[1:]], stdout=sys.stderr)
     sys.stdout.write(report.read().decode() or f"<testsuites status='{status}'/>")
 """
 """Runs a layer where the tests are: what pytest says goes to stderr, its report to stdout."""

@@ -181,15 +181,18 @@ ID = "0123456789ab" * 5
 FULL = {"Id": ID, "Name": "x", "Image": ID, "Config": {"Labels": {}}}
 
 WIRE = {
+    # who hangs up may do so while a request is being sent: then it is the service that is gone
     **{name: _everywhere(answer, "deadline") for name, answer in TOO_LATE.items()},
     **{name: _everywhere(answer, "size protocol timeout") for name, answer in TOO_LONG.items()},
     **{name: _everywhere(answer, "protocol") for name, answer in NO_SOUND_HTTP.items()},
     "the end before an answer": _everywhere(cut_off(b""), "service"),
     "the end in the status line": _everywhere(cut_off(b"HTTP/1.1 2"), "protocol service"),
     "an upgrade": _everywhere(
-        cut_off(b"HTTP/1.1 101 Switching\r\nUpgrade: tcp\r\n\r\nSSH-2.0"), "engine image"
+        cut_off(b"HTTP/1.1 101 Switching\r\nUpgrade: tcp\r\n\r\nSSH-2.0"), "engine image service"
     ),
-    "early hints and no more": _everywhere(cut_off(b"HTTP/1.1 103 Early\r\n\r\n"), "engine image"),
+    "early hints and no more": _everywhere(
+        cut_off(b"HTTP/1.1 103 Early\r\n\r\n"), "engine image service"
+    ),
     "a status of 999": _everywhere(http(status="999 What"), "engine image protocol"),
     "always not found": _everywhere(_error("no", "404 Not Found"), "engine image spec fine"),
     "always a conflict": _everywhere(_error("no", "409 Conflict"), "engine image"),
@@ -204,19 +207,19 @@ WIRE = {
     "an error that is no object": _everywhere(http(b"[1]", status="500 No"), "engine image"),
     "two lengths": _everywhere(
         cut_off(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 9\r\n\r\nx"),
-        "protocol image fine",
+        "protocol image fine service",
     ),
     "a length below zero": _everywhere(
-        cut_off(b"HTTP/1.1 200 OK\r\nContent-Length: -9\r\n\r\nx"), "protocol image fine"
+        cut_off(b"HTTP/1.1 200 OK\r\nContent-Length: -9\r\n\r\nx"), "protocol image fine service"
     ),
     "a length that is none": _everywhere(
-        cut_off(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nx"), "protocol image fine"
+        cut_off(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nx"), "protocol image fine service"
     ),
     "chunks and a length": _everywhere(
         cut_off(CHUNKED[:-2] + b"Content-Length: 3\r\n\r\n1\r\nx\r\n0\r\n\r\n"),
         "protocol image service fine",
     ),
-    "no answer but its body": _everywhere(cut_off(b'{"Id": "x"}\r\n'), "protocol"),
+    "no answer but its body": _everywhere(cut_off(b'{"Id": "x"}\r\n'), "protocol service"),
     "a header in a header": _everywhere(
         http(b"{", "X: a\r\n Y: b", "Set-Cookie: a=b; domain=*"), "protocol image fine"
     ),
