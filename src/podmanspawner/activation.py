@@ -23,7 +23,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Literal, get_args
 
-from . import privileges, systemd
+from . import metrics, privileges, systemd
 from .direct import DirectService
 from .errors import PodmanSpawnerError, ServiceError, SpecError, UntrustedServiceError
 from .sockets import connect_pinned, open_socket_path
@@ -131,6 +131,8 @@ class PodmanService:
         """Have something listen where nothing does, for the reason given."""
         if self._activation == "existing":
             raise self._nothing_there(problem) from problem
+        if isinstance(problem, UntrustedServiceError):
+            metrics.REFUSED.add(reason=problem.reason)
         if self._activation == "systemd" or systemd.booted():
             try:
                 if not self._is_told:
@@ -153,6 +155,7 @@ class PodmanService:
         how: Literal["start", "restart"]
         for how in ("start", "restart"):
             systemd.bring_up(self.account, how)
+            metrics.WAKEUPS.add(activation="systemd")
             try:
                 connection = self._connect_existing()
             except (FileNotFoundError, ConnectionRefusedError, UntrustedServiceError) as error:

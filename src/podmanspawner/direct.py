@@ -17,7 +17,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from . import privileges
+from . import metrics, privileges
 from .account import make_runtime_dir
 from .errors import PodmanSpawnerError, ServiceError
 from .remedies import remedy, words
@@ -122,6 +122,7 @@ class DirectService:
             log_path=str(self._log_path),
             extra_environment=self._env,
         )
+        metrics.WAKEUPS.add(activation="direct")
         _in_background(lambda: self._see_end(process, listener, began))
 
     def _see_end(

@@ -12,13 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from . import certs, checks, compat, flags, names, stores
+from . import certs, checks, compat, flags, metrics, names, stores
 from .account import Account
 from .activation import STARTED_ELSEWHERE, demand_own_service, service_for
 from .builder import known_fields
 from .client import UserPodman
 from .credentials import Keyring
-from .errors import ServiceError, SpecError
+from .errors import ServiceError, SpecError, UntrustedServiceError
 from .flags import Changes
 from .settings import ServerSettings
 from .threads import in_thread
@@ -96,8 +96,12 @@ class Given(PodmanOptions):
             account = Account.lookup(name)
             with contextlib.closing(UserPodman(self._service(account))) as podman:
                 opened.append(podman)
-                podman.ping()
-                return work(podman)
+                try:
+                    podman.ping()
+                    return work(podman)
+                except UntrustedServiceError as error:
+                    metrics.REFUSED.add(reason=error.reason)
+                    raise
 
         def cancel() -> None:
             for podman in opened:

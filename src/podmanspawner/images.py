@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 from urllib.parse import quote
 
-from . import answers, imports
+from . import answers, imports, metrics
 from .answers import Image
 from .errors import (
     ContainerNotFound,
@@ -246,9 +246,11 @@ class Images:
             if waited and not self.must_pull(image, policy):
                 return self.inspect(name)
             try:
-                if source := local_source(image):
-                    return self._import(source, policy, end, progress)
-                return self._pull(name, end, progress, keyring)
+                source = local_source(image)
+                with metrics.PULLS.timed(source="host" if source else "registry"):
+                    if source:
+                        return self._import(source, policy, end, progress)
+                    return self._pull(name, end, progress, keyring)
             except ImageNotFound as error:
                 if policy != "newer" or not self.exists(name):
                     raise

@@ -18,7 +18,7 @@ import urllib3
 
 import podman
 
-from . import answers
+from . import answers, metrics
 from .errors import (
     ContainerNotFound,
     PodmanError,
@@ -115,7 +115,8 @@ class RestClient:
         """
         for attempt in range(_WAKE_TRIES):
             try:
-                answer = self.request("wake up", "GET", "_ping", seconds=_WAKE_SECONDS)
+                with metrics.ANSWERS.timed():
+                    answer = self.request("wake up", "GET", "_ping", seconds=_WAKE_SECONDS)
             except ServiceError as error:
                 # a service that goes idle this moment drops the connection: worth another try
                 dropped = isinstance(error.__cause__, podman.errors.APIError)

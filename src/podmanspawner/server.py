@@ -92,6 +92,14 @@ def how_it_ended(container: Container) -> str:
     return how
 
 
+def cause_of_end(container: Container) -> str:
+    """Return the word of the metrics for how a container ended."""
+    state = container.state
+    if state.oom_killed and state.exit_code == _KILLED:
+        return "out_of_memory"
+    return "error" if state.exit_code else "exit"
+
+
 def memory_limit(limit: int) -> str:
     """Return a limit in bytes, as people say it; 0 is none."""
     if not limit:

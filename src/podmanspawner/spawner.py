@@ -19,7 +19,7 @@ from tornado import web
 from traitlets import default
 from traitlets.config import Application
 
-from . import server, sources
+from . import metrics, server, sources
 from .answers import plain, quoted
 from .client import UserPodman
 from .errors import (
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from .answers import Container
     from .credentials import Keyring
 
+metrics.publish()
+
 
 class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped package
     """Start each user's server as a container in that user's own rootless Podman."""
@@ -57,6 +59,7 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
         """Let the library's own messages appear in the Hub's log."""
         super().__init__(**options)
         self._stages: list[dict[str, Any]] = []
+        self._stage_clock = metrics.StageClock()
         self._stage_added = asyncio.Event()
         logging.getLogger(__package__).parent = self.log
 
@@ -106,9 +109,11 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
             await self._discard()
             raise
         else:
+            self._stage_clock.leave("success")
             self._search_once()
             return url
         finally:
+            self._stage_clock.leave("failure")
             self._starting = False
             self._stage_added.set()
 
@@ -201,6 +206,7 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
                 await self._stage_added.wait()
 
     def _report(self, percent: int, message: str) -> None:
+        self._stage_clock.enter(percent)
         self._stages.append({"progress": percent, "message": plain(message)})
         self._stage_added.set()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from jupyterhub import orm
 
-from . import server
+from . import metrics, server
 from .errors import PodmanError, PodmanSpawnerError
 from .given import Given
 from .names import ServerName, of_hub
@@ -130,11 +130,15 @@ class Sweep(Given):
                 *(orphan.server.servername, orphan.server.username),
                 "; it is ended" if self.remove_orphans else "",
             )
+            result = "left"
             try:
                 if self.remove_orphans:
                     remove_orphan(podman, orphan, seconds=self._grace_period)
+                    result = "stopped" if orphan.kept else "removed"
             except PodmanError as error:
                 self.log.warning("%s: it cannot be ended: %s", podman.account.name, error)
+                result = "failed"
+            metrics.ORPHANS.add(result=result)
         for name in idle:
             server.forget_secrets(podman, name)
 

@@ -8,7 +8,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from . import leftovers, ports, server
+from . import leftovers, metrics, ports, server
 from .account import Account
 from .answers import quoted
 from .errors import AccountError, ContainerNotFound, PodmanError, PodmanSpawnerError
@@ -81,6 +81,7 @@ class Vigil(Given):
         """Log each time that processes of the server, such as kernels, were killed for memory."""
         kills = watch.new_kills()
         if kills:
+            metrics.MEMORY_KILLS.add(kills)
             self.log.warning(
                 "Out of memory in the server %s, %s: %i of its processes killed; it goes on",
                 self._log_name,
@@ -102,8 +103,12 @@ class Vigil(Given):
             else:
                 return self._take(found)
         if has_ended:
+            metrics.DEATHS.add(cause="missed")
             return self._take(_UNKNOWN_EXIT)
-        return await in_thread(self._account_name, partial(self._state_without_engine, port))
+        state = await in_thread(self._account_name, partial(self._state_without_engine, port))
+        if state is not None:
+            metrics.DEATHS.add(cause="gone")
+        return state
 
     async def _answers(self, started: server.Started) -> None:
         """Return once the server answers at its port, which is proved to be the account's.
@@ -155,30 +160,35 @@ class Vigil(Given):
                 podman, self.container_id, self._reach_ip, port, has_ended
             )
             cut_short = found.state.running and not is_well
+            cause = ""
             if cut_short:
-                self._tell_of_loss(port, has_ended)
+                cause = self._tell_of_loss(port, has_ended)
                 server.stop(podman, found.id, seconds=0)
                 found = podman.inspect(found.id)
             if found.state.running:
                 return server.watch(podman, found, self._reach_ip, port)
             cut_short |= server.end_forgotten(podman, found.id)
             code = self._bury(podman, found)
+            metrics.DEATHS.add(cause=cause or server.cause_of_end(found))
         except ContainerNotFound:
             server.end_forgotten(podman, self.container_id)
+            metrics.DEATHS.add(cause="gone")
             return _UNKNOWN_EXIT
         # without conmon the engine takes any end for a good one
         return code or (_UNKNOWN_EXIT if cut_short else 0)
 
-    def _tell_of_loss(self, port: int, has_ended: bool) -> None:
+    def _tell_of_loss(self, port: int, has_ended: bool) -> str:
+        """Log why a server is ended that runs, as Podman says; return the metrics' word for it."""
         if has_ended:
             self.log.error("The server %s has ended, and Podman missed it", self._log_name)
-        else:
-            self.log.error(
-                "The server %s is ended: it does not listen at port %i any more, where somebody "
-                "else could be taken for it",
-                self._log_name,
-                port,
-            )
+            return "missed"
+        self.log.error(
+            "The server %s is ended: it does not listen at port %i any more, where somebody "
+            "else could be taken for it",
+            self._log_name,
+            port,
+        )
+        return "lost_port"
 
     def _bury(self, podman: UserPodman, found: Container) -> int:
         last_lines = server.last_words(podman, found.id)

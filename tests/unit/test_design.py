@@ -17,6 +17,7 @@ SOURCES = {str(file.relative_to(PACKAGE).with_suffix("")): file for file in PACK
 # imports go to the left only; docs/explanation/design.md tells what each is for
 ORDER = [
     "errors",
+    "metrics",
     "answers",
     "account",
     "remedies",
@@ -82,6 +83,7 @@ ONLY = {
     "jupyterhub": {"traits", "sweep", "spawner", "cli"},
     "tornado": {"traits", "spawner", "cli"},
     "traitlets": {"traits", "spawner", "cli"},
+    "prometheus_client": {"metrics"},
     "subprocess": {"privileges", "direct"},
     "click": {"cli"},
     "asyncio": {"cli", "readiness", "spawner", "sweep", "threads", "vigil", "watch"},
@@ -140,7 +142,8 @@ def loaded_by(statement):
 def test_scripts_need_no_jupyterhub():
     loaded = loaded_by("import podmanspawner; podmanspawner.UserPodman")
     assert "podmanspawner.client" in loaded
-    assert not {"jupyterhub", "tornado", "traitlets", "sqlalchemy", "asyncio"} & set(loaded)
+    hubs = {"jupyterhub", "tornado", "traitlets", "sqlalchemy", "asyncio", "prometheus_client"}
+    assert not hubs & set(loaded)
 
 
 def test_the_spawner_is_loaded_when_it_is_asked_for():
