@@ -8,7 +8,7 @@ NAME = trixie
 with_env := . .ci/env &&
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test test-unit test-podman test-hostile test-hub test-docs test-machines matrix machine crashes soak fuzz lint docs setup-test setup-unit setup-lint setup-docs clean
+.PHONY: help demo demo-clean test test-unit test-podman test-hostile test-hub test-browser test-docs test-machines matrix machine crashes soak fuzz lint docs setup-test setup-unit setup-lint setup-docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -44,6 +44,9 @@ crashes: setup-test ## the Hub killed at every step of what it does (minutes)
 soak: setup-test ## half an hour of starts and stops: memory, descriptors, threads, processes
 	@$(with_env) PODMANSPAWNER_SOAK_SECONDS=$${PODMANSPAWNER_SOAK_SECONDS:-1800} \
 		pytest tests/hub/test_load.py -k starts_and_stops $(PYTEST_ARGS)
+
+test-browser: setup-test ## what people see, in a real browser; UPDATE_SCREENSHOTS=1 takes pictures
+	@$(with_env) pytest tests/browser $(PYTEST_ARGS)
 
 test-docs: setup-test ## the documentation: it builds, and what it shows is true
 	@$(with_env) pytest tests/docs $(PYTEST_ARGS)

@@ -29,6 +29,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u
 _LINE_BYTES = 64 * KIB
 _PIECE_BYTES = 64 * KIB
 _FRAME_HEADER = 8
+_QUOTE = "    | "
 _MESSAGE_CHARACTERS = 2000
 _VALUES = 50_000
 """A megabyte of sound answers has fewer; a megabyte of ``[],`` takes 25 in memory."""
@@ -326,7 +327,17 @@ def one_line(text: str, limit: int = _MESSAGE_CHARACTERS) -> str:
 
 def quoted(text: str) -> str:
     """Return text of the account's for a log: each line is seen to be quoted, none forged."""
-    return "\n".join(f"    | {each}" for each in plain(text).splitlines())
+    return "\n".join(f"{_QUOTE}{each}" for each in plain(text).splitlines())
+
+
+def is_quoted(line: str) -> bool:
+    """Whether a line is one that :func:`quoted` made."""
+    return line.startswith(_QUOTE)
+
+
+def unquoted(line: str) -> str:
+    """Return the line that was quoted."""
+    return line.removeprefix(_QUOTE)
 
 
 def error_message(content: bytes) -> str:

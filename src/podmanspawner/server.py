@@ -31,12 +31,13 @@ from .transports import name_here
 from .watch import Unwatchable, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from .account import Account
     from .answers import Container, Image
     from .client import UserPodman
     from .credentials import Keyring
+    from .identity import UserMapping
     from .images import PullPolicy
     from .pulls import Progress
     from .spec import ContainerSpec
@@ -68,8 +69,8 @@ class ServerEnded(PodmanError):  # noqa: N818, named as the field names it
 
     def __init__(self, container: Container, last_lines: str) -> None:
         super().__init__(
-            f"The server ended while it was starting ({how_it_ended(container)}). Its last "
-            f"lines:\n{quoted(last_lines)}",
+            f"The server ended while it was starting ({how_it_ended(container)}). Start it again; "
+            "if it stays so, show whoever runs this Hub its last lines:\n" + quoted(last_lines),
             operation="start the server",
         )
         self.exit_code = container.state.exit_code
@@ -333,8 +334,10 @@ def _create_and_start(
     """Create and start; another process may take the port between the two: then once more."""
     for attempt in range(1, PORT_TRIES + 1):
         port = settings.port or pick_port(settings.host_ip)
-        report(50, "Creating the container; the first one of an image may take a minute")
-        made = _create(podman, _spec(settings, facts, podman.account, port))
+        spec = _spec(settings, facts, podman.account, port)
+        with _preparing(podman.account, settings, spec, facts.id) as message:
+            report(50, message)
+            made = _create(podman, spec)
         if settings.keep_groups:
             _demand_crun(podman, made)
         _deliver(podman, settings, made)
@@ -348,6 +351,28 @@ def _create_and_start(
         else:
             return Started(made, port, resumed=False)
     raise AssertionError  # the last attempt returns or raises
+
+
+_prepared: dict[int, set[tuple[str, UserMapping]]] = {}
+"""Of each account, images and mappings of which this process has made a container."""
+
+
+@contextlib.contextmanager
+def _preparing(
+    account: Account, settings: ServerSettings, spec: ContainerSpec, image: str
+) -> Iterator[str]:
+    """Give what a user is told while a container is made: the first of an image may copy it.
+
+    Whether an earlier process had one made of it, only the engine's files could tell.
+    """
+    known, copy = _prepared.setdefault(account.uid, set()), (image, spec.user_mapping)
+    if copy in known or spec.user_mapping.mode == "root" or settings.image_stores:
+        yield "Creating the container"
+    else:
+        yield "Preparing the image for your account; the first time this may take a minute"
+    if len(known) >= _IMAGES_KNOWN:  # an account may say another id each time
+        known.clear()
+    known.add(copy)
 
 
 def _is_known(podman: UserPodman, name: str) -> bool:

@@ -30,6 +30,7 @@ from .errors import (
     PodmanSpawnerError,
     SpecError,
 )
+from .failure import failure_page
 from .sweep import Sweep
 from .threads import in_thread
 from .vigil import Vigil
@@ -330,7 +331,9 @@ def _for_the_page(error: PodmanSpawnerError) -> web.HTTPError:
     """Return an error whose text the Hub's page shows, whatever the Hub's version."""
     text = plain(str(error), 4000)
     shown = web.HTTPError(500, "%s", text)
-    shown.jupyterhub_message = text  # type: ignore[attr-defined]  # the Hub looks for it
+    # the Hub looks for them: the one is for programs and its log, the other for people
+    shown.jupyterhub_message = text  # type: ignore[attr-defined]
+    shown.jupyterhub_html_message = failure_page(text)  # type: ignore[attr-defined]
     return shown
 
 

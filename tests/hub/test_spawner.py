@@ -84,6 +84,18 @@ async def test_start_tells_its_stages(user):
     await spawner.stop()
 
 
+async def test_the_image_is_prepared_once(user, monkeypatch):
+    monkeypatch.setattr(server, "_prepared", {})
+    told = []
+    for options in ({"user_mapping": "root", "container_user": "0:0"}, {}, {}):
+        spawner = lone_spawner(user.name, **options)
+        await spawner.start()
+        told += [each["message"] for each in spawner._stages if each["progress"] == 50]
+        await spawner.stop()
+    assert told[1].startswith("Preparing the image for your account")
+    assert [told[0], told[2]] == ["Creating the container"] * 2
+
+
 async def test_a_new_spawner_finds_the_server_by_its_state(user):
     first = lone_spawner(user.name)
     url = await first.start()

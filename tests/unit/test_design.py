@@ -65,6 +65,7 @@ ORDER = [
     "readiness",
     "menu",
     "form",
+    "failure",
     "options",
     "traits",
     "given",

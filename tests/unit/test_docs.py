@@ -62,6 +62,16 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors(there), target
 
 
+@pytest.mark.parametrize("image", sorted((DOCS / "images").iterdir()), ids=name_of)
+def test_pictures_are_small_and_shown(image):
+    shown = {(page.parent / target).resolve() for page in WRITTEN for target in links(page)}
+    assert image in shown
+    assert image.stat().st_size <= 100_000
+    content = image.read_bytes()
+    assert content.startswith(b"\x89PNG")
+    assert int.from_bytes(content[16:20], "big") == 1000, "the width"
+
+
 def test_the_index_lists_every_page():
     listed = {(DOCS / target).resolve() for target in links(DOCS / "index.md")}
     assert {page for page in WRITTEN if page.name not in OTHERS} <= listed
