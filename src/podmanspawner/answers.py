@@ -362,6 +362,14 @@ def name_taken(message: str) -> bool:
     return re.search(r"name .* is already in use", message) is not None
 
 
+def no_container(message: str) -> bool:
+    """Whether an error says that there is no such container.
+
+    For one that is removed while it is looked at, the engine says so with a status of 500.
+    """
+    return "no such container" in message
+
+
 def missing_program(message: str) -> str | None:
     """Return the program that the runtime did not find, if that is what an error says.
 

@@ -318,8 +318,11 @@ class UserPodman(RestClient):
         allowance.seconds_left()
         try:
             return self.inspect(container)
-        except ContainerNotFound:  # ended and removed since it was listed
-            return None
+        except PodmanError as error:
+            # removed since it was listed
+            if isinstance(error, ContainerNotFound) or answers.no_container(error.message):
+                return None
+            raise
 
     def network_is_internal(self, name: str) -> bool | None:
         """Whether nothing in a network reaches what is outside; None if there is no such one."""
