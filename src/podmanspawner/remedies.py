@@ -33,6 +33,14 @@ _REMEDIES = (
             "and what runs of a server is ended when it stops or starts again"
         ),
     ),
+    (
+        r"unexpected end of JSON input",
+        (
+            "One of its files was left empty, by a crash or a full disk. If it is {store}/secrets/"
+            "secrets.json or {store}/secrets/filedriver/secretsdata.json, remove it as {name}: "
+            "only secrets are lost, and those of servers are made anew"
+        ),
+    ),
 )
 
 

@@ -358,6 +358,20 @@ async def test_the_engine_does_not_start(user, fault):
     await all_is_well_again(user)
 
 
+@pytest.mark.parametrize("file", ["secrets.json", "filedriver/secretsdata.json"])
+async def test_a_file_of_the_secrets_is_empty(user, file):
+    """Its service was killed while it wrote it; what the message says is enough."""
+    file = f"{user.account.home}/.local/share/containers/storage/secrets/{file}"
+    user.run("podman", "secret", "create", "own", "-", input="mine")
+    user.run("sh", "-c", f": >{file}")
+    said = await refused(user, token_as_secret="env")
+    assert "unexpected end of JSON input" in said
+    assert f"{file}" in said
+    assert user.containers() == []
+    user.run("rm", file)
+    await all_is_well_again(user, token_as_secret="env")
+
+
 async def test_a_hub_restarts_while_the_engine_is_broken(user, tmp_path):
     """A poll that raised would have the Hub give its servers up."""
     image = f"c.PodmanSpawner.image = {TINY_JOVYAN!r}\nc.PodmanSpawner.cmd = {ANSWERING!r}\n"
