@@ -13,6 +13,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from free_ports import free_port
+
 USERNAME, PASSWORD = "reader", "registry-password"
 _HTPASSWD = r"$2b$05$abcdefghijklmnopqrstuux7DVfxfgfXTmp/9Tsk6HzX2QQGjxePG"
 _PIECE = 32 * 1024
@@ -23,7 +25,7 @@ def registry(folder, *, authenticated=False, encrypted=False):
     """Run a registry on a free port of 127.0.0.1, and yield that port."""
     if not shutil.which("docker-registry"):
         pytest.fail("docker-registry is missing; run '.ci/setup test'")
-    port = _free_port()
+    port = free_port()
     config = folder / "registry.yml"
     config.write_text(_configuration(folder, port, authenticated, encrypted))
     process = subprocess.Popen(
@@ -64,7 +66,7 @@ def _configuration(folder, port, authenticated, encrypted):
 def relay(target, *, bytes_a_second=None, stall_after=None):
     """Relay a free port to another one, all connections together slowly or not to the end."""
     loop = asyncio.new_event_loop()
-    port = _free_port()
+    port = free_port()
     left = stall_after
 
     async def pump(reader, writer, *, limited):
@@ -122,11 +124,6 @@ def build_layers(user, name, base, sizes):
     user.run("sh", "-c", f"cat >{folder}/Containerfile", input=f"FROM {base}\n{steps}")
     user.podman("build", "-q", "--layers", "-t", name, folder)
     user.run("rm", "-r", folder)
-
-
-def _free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def _wait_for(port):

@@ -10,7 +10,8 @@ import pytest
 import requests
 
 from accounts import PASSWORD, SINGLEUSER
-from hub import Notebook, free_port, log_in
+from free_ports import free_port
+from hub import Notebook, log_in
 from machine import Machine
 from shown import DOCS, blocks
 

@@ -22,6 +22,7 @@ import pytest
 from tornado import web
 
 from accounts import TINY, TINY_JOVYAN, booted, real_account
+from free_ports import free_port
 from hub import Hub
 from lone import ANSWERING, lone_spawner
 from podmanspawner import ContainerSpec, UserPodman, ports
@@ -162,7 +163,7 @@ async def test_two_processes_wake_an_account_at_once(user):
 @pytest.mark.parametrize("network", ["private", "host"])
 async def test_conmon_is_killed(user, network):
     """What the engine says is not to be relied on: the process and the port decide."""
-    port = ports.free_port()
+    port = free_port()
     options = {"network": network}
     if network == "host":
         options |= {"port": port, "cmd": [*ANSWERING[:3], str(port), *ANSWERING[4:]]}

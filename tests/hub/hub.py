@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 import websocket
+
+from free_ports import free_port
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 CONFIG = """
@@ -46,12 +47,6 @@ c.PodmanSpawner.image = "localhost/podmanspawner/singleuser:latest"
 c.PodmanSpawner.pull_policy = "never"
 c.Spawner.start_timeout = 120
 """
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def log_in(url: str, username: str, password: str) -> requests.Session:

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from accounts import PASSWORD, RealAccount
-from hub import Notebook, free_port, log_in
+from free_ports import free_port
+from hub import Notebook, log_in
 
 TOP = Path(__file__).parents[2]
 RUNNING = "JupyterHub is now running"

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from accounts import TINY_JOVYAN
-from hub import free_port
+from free_ports import free_port
 from lone import ANSWERING, lone_spawner
 from podmanspawner import UserPodman, orphans
 from podmanspawner.names import ServerName

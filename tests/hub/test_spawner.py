@@ -19,7 +19,7 @@ from tornado import web
 from traitlets import TraitError
 
 from accounts import TINY_JOVYAN, real_account
-from hub import free_port
+from free_ports import free_port
 from lone import lone_spawner
 from podmanspawner import PortTaken, UserPodman, cgroups, server
 

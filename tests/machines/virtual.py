@@ -15,8 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from free_ports import free_port
 from machine import HERE, TOP, inner_command
-from podmanspawner.ports import free_port
 
 BOOT_SECONDS = 400
 TINY = ("PODMANSPAWNER_TINY", "PODMANSPAWNER_TINY_JOVYAN")

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from accounts import TINY, TINY_JOVYAN, archive
+from free_ports import free_port
 from podmanspawner import (
     AccountError,
     ContainerNotFound,
@@ -484,12 +485,6 @@ def test_a_published_port_belongs_to_the_account(podman, begin):
     assert owners
     assert all(podman.account.owns(uid) for uid in owners)
     assert 0 not in owners
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 # what can go wrong
