@@ -8,7 +8,7 @@ NAME = trixie
 with_env := . .ci/env &&
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test test-unit test-podman test-hostile test-hub test-browser test-docs test-machines matrix machine crashes soak fuzz lint docs setup-test setup-unit setup-lint setup-docs clean
+.PHONY: help demo demo-clean test test-unit test-podman test-hostile test-hub test-browser test-docs test-package test-machines matrix machine crashes soak fuzz lint docs setup-test setup-unit setup-lint setup-docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -50,6 +50,9 @@ test-browser: setup-test ## what people see, in a real browser; UPDATE_SCREENSHO
 
 test-docs: setup-test ## the documentation: it builds, and what it shows is true
 	@$(with_env) pytest tests/docs $(PYTEST_ARGS)
+
+test-package: setup-test ## wheel and sdist, built, installed and used
+	@$(with_env) pytest tests/packaging $(PYTEST_ARGS)
 
 test-machines: setup-test ## tests on machines with systemd (Debian 12, 13 and forky)
 	@$(with_env) PODMANSPAWNER_MACHINES="bookworm trixie forky" pytest tests/machines $(PYTEST_ARGS)

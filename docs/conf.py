@@ -47,7 +47,12 @@ autodoc_typehints_format = "short"
 
 
 # Pages that are files of the checkout's top.
-FROM_TOP = {"readme": "README.md", "changelog": "CHANGELOG.md"}
+FROM_TOP = {
+    "readme": "README.md",
+    "changelog": "CHANGELOG.md",
+    "contributing": "CONTRIBUTING.md",
+    "release": "RELEASE.md",
+}
 
 
 def read_source(app: Sphinx, page: str, source: list[str]) -> None:

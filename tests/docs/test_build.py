@@ -48,7 +48,7 @@ def test_links_lead_somewhere(site):
 
 
 def test_files_of_the_top_are_pages(site):
-    for name in ("README", "CHANGELOG"):
+    for name in ("README", "CHANGELOG", "CONTRIBUTING", "RELEASE"):
         heading = (TOP / f"{name}.md").read_text().splitlines()[0].removeprefix("# ")
         assert f"<h1>{heading}<" in (site / f"{name.lower()}.html").read_text()
 

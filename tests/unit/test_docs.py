@@ -24,8 +24,9 @@ from shown import all_blocks
 TOP = Path(__file__).parents[2]
 DOCS = TOP / "docs"
 WRITTEN = [page for page in sorted(DOCS.rglob("*.md")) if "_build" not in page.parts]
-PAGES = [TOP / "README.md", TOP / "CHANGELOG.md", *WRITTEN]
-OTHERS = {"index.md", "readme.md", "changelog.md"}
+TOPS = [TOP / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING", "RELEASE")]
+PAGES = [*TOPS, *WRITTEN]
+OTHERS = {"index.md", *(page.name.lower() for page in TOPS)}
 """Pages that stand for others."""
 CONFIGURATION = (DOCS / "reference/configuration.md").read_text()
 CLIENT = (DOCS / "reference/client.md").read_text()
