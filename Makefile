@@ -38,7 +38,7 @@ fuzz: setup-unit ## an hour of random input to all that reads what comes from ou
 test-hub: setup-test ## tests of a real Hub from end to end
 	@$(with_env) pytest tests/hub $(PYTEST_ARGS)
 
-crashes: setup-test ## the Hub killed at every step of what it does (minutes)
+crashes: setup-test ## the Hub, or the service of an account, killed at every step (half an hour)
 	@$(with_env) PODMANSPAWNER_CRASH_EVERY=1 pytest tests/hostile/test_crashes.py $(PYTEST_ARGS)
 
 soak: setup-test ## half an hour of starts and stops: memory, descriptors, threads, processes

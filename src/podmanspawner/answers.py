@@ -105,6 +105,22 @@ class Container:
         )
 
 
+def listed(value: object, where: str) -> Container:
+    """Read one entry of a list, which says less: neither environment nor how it ended."""
+    raw = obj(value, where)
+    status = string(raw.get("State"), where)
+    return Container(
+        id=identifier(raw.get("Id"), where),
+        name=one_line(next(iter(strings(raw.get("Names"), where)), "")),
+        image_id=identifier(raw.get("ImageID"), where),
+        labels=string_map(raw.get("Labels"), where),
+        environment={},
+        command=tuple(strings(raw.get("Command"), where)),
+        state=ContainerState.parse({"Status": status, "Running": status == "running"}, where),
+        runtime="",
+    )
+
+
 @dataclass(frozen=True)
 class Image:
     """What the engine says of an image."""
@@ -368,6 +384,15 @@ def no_container(message: str) -> bool:
     For one that is removed while it is looked at, the engine says so with a status of 500.
     """
     return "no such container" in message
+
+
+def without_storage(message: str) -> str:
+    """Return the id of a container that cannot be inspected for want of its storage, or nothing.
+
+    So is one whose removal was broken off: the engine's database still has it.
+    """
+    said = re.search(r'container from store "([0-9a-f]{64})": container not known', message)
+    return said[1] if said else ""
 
 
 def missing_program(message: str) -> str | None:

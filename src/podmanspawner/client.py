@@ -287,12 +287,24 @@ class UserPodman(RestClient):
     def inspect(self, container: str) -> Container:
         """Return what the engine says of a container.
 
+        Of one whose removal was broken off that is little more than name, labels and state.
+
         Raises:
             ContainerNotFound: there is none of that name or id.
         """
         operation = f"inspect container {container}"
         path = f"containers/{_segment(container)}/json"
-        return Container.parse(self.request_json(operation, "GET", path), operation)
+        try:
+            return Container.parse(self.request_json(operation, "GET", path), operation)
+        except PodmanError as error:
+            rest = answers.without_storage(error.message)
+            if not rest:
+                raise
+        params = {"all": True, "filters": json.dumps({"id": [rest]})}
+        found = self.request_json(operation, "GET", "containers/json", params=params)
+        for item in answers.array(found, operation):
+            return answers.listed(item, operation)
+        raise ContainerNotFound(f"{container} has just been removed.", operation=operation)
 
     def containers(self, labels: Mapping[str, str] | None = None) -> list[Container]:
         """Return the account's containers in any state that carry all of these labels.

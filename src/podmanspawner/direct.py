@@ -12,9 +12,11 @@ import logging
 import os
 import select
 import shlex
+import signal
 import socket
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from . import metrics, privileges
@@ -169,15 +171,34 @@ class DirectService:
             output = str(problem)
         said = words(output)
         name = self._account.name
-        what_to_do = remedy(output, self._account) or (
-            f"Run 'podman info' as {name} to see the same and mend it"
-        )
+        if killer := _killer(code):
+            how = f"was killed by {killer} {_CRASHES} times within {_CRASH_WINDOW:g} s"
+            usual = (
+                "Look for who did it: for lack of memory the kernel does ('journalctl -k' or "
+                "'dmesg' tells), else a person or a program of this host. Then start again"
+            )
+        else:
+            how = f"ended with code {code} as soon as it was started"
+            usual = f"Run 'podman info' as {name} to see the same and mend it"
+        what_to_do = remedy(output, self._account) or usual
         return ServiceError(
-            f"'{shlex.join(self._program[:-1])}' of {name} ended with code {code} "
-            f"as soon as it was started. It said: {said or 'nothing'}. {what_to_do}.",
+            f"'{shlex.join(self._program[:-1])}' of {name} {how}. "
+            f"It said: {said or 'nothing'}. {what_to_do}.",
             socket=str(self._path),
             stderr=output,
         )
+
+
+def _killer(code: int) -> str:
+    """Return the signal that ended a service, such as ``signal 9 (SIGKILL)``; empty if none did.
+
+    Podman's outer process, which is waited for, tells of its inner one by 128 and the signal.
+    """
+    number = -code if code < 0 else code - 128
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return ""
 
 
 def _ensure_runtime_dir(account: Account) -> None:
@@ -209,39 +230,37 @@ class _Watcher:
     """Waits, in one thread for all accounts, until somebody connects to a sleeping service."""
 
     def __init__(self) -> None:
-        self._epoll = select.epoll()
+        self._epoll: select.epoll | None = None
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
 
     def when_readable(self, listener: socket.socket, callback: Callable[[], None]) -> None:
         """Call back, once, in a thread of its own: what it does for one user delays no other."""
         with self._lock:
+            if self._epoll is None:  # not at import: whoever forks then would share it
+                self._epoll = select.epoll()
+                _in_background(partial(self._run, self._epoll))
             self._callbacks[listener.fileno()] = callback
             self._epoll.register(listener, select.EPOLLIN | select.EPOLLONESHOT)
-            if self._thread is None:
-                self._thread = _in_background(self._run)
 
     def forget(self, listener: socket.socket) -> None:
         """Call nobody back, because the socket is about to be closed."""
         with self._lock:
-            if self._callbacks.pop(listener.fileno(), None):
+            if self._epoll and self._callbacks.pop(listener.fileno(), None):
                 self._epoll.unregister(listener)
 
-    def _run(self) -> None:
+    def _run(self, epoll: select.epoll) -> None:
         while True:
-            for descriptor, _ in self._epoll.poll():
+            for descriptor, _ in epoll.poll():
                 with self._lock:
                     callback = self._callbacks.pop(descriptor, None)
                     if callback:
-                        self._epoll.unregister(descriptor)
+                        epoll.unregister(descriptor)
                         _in_background(callback)
 
 
 _watcher = _Watcher()
 
 
-def _in_background(work: Callable[[], None]) -> threading.Thread:
-    thread = threading.Thread(target=work, name="podmanspawner-activation", daemon=True)
-    thread.start()
-    return thread
+def _in_background(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="podmanspawner-activation", daemon=True).start()

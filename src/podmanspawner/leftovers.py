@@ -30,6 +30,12 @@ children() {  # what they monitor
         grep -lx "PPid:[[:space:]]*$pid" /proc/[0-9]*/status 2>/dev/null | cut -d/ -f3
     done
 }
+states() {  # what the runtimes know of: id and program
+    for pid in $found; do
+        tr '\0' '\n' <"/proc/$pid/cmdline" |
+            sed -n -e '/^-c$/{n;h;}' -e '/^-r$/{n;H;x;s/\n/ /p;q;}'
+    done 2>/dev/null
+}
 gone() {  # within so many tenths of a second
     tenths=$1
     shift
@@ -44,11 +50,16 @@ port=$2
 shift 2
 found=$(monitors "$@")
 running=$(children)
+states=$(states)
 [ -z "$running" ] || echo "ended" $running
 [ "$grace" -gt 0 ] && kill -TERM $running 2>/dev/null && gone "$grace" "$@"
 kill -KILL $running 2>/dev/null
 gone 20 "$@" || kill -KILL $found 2>/dev/null
 gone 20 "$@" || echo "stays" $found
+# the engine has a container deleted only if it saw it made
+echo "$states" | while read -r id runtime; do
+    [ -z "$id" ] || "$runtime" delete --force "$id"
+done >/dev/null 2>&1
 # pasta waits for the clean-up of the network, which an engine that is broken does not do
 grep -lzE -e "/$port-$port:" /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3 |
     while read -r pid; do

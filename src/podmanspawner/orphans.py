@@ -108,7 +108,7 @@ def remove_orphan(podman: UserPodman, orphan: Orphan, *, seconds: int = 10) -> N
 
 
 def accounts_running(wanted: Callable[[str, str], bool]) -> set[str]:
-    """Return the names of the accounts in which a container runs that is wanted.
+    """Return the names of the accounts in which a container may run that is wanted.
 
     Each container has a monitor, conmon, whose command line has its name: no service is woken,
     and nothing that belongs to an account is opened. What an account's processes are called is
@@ -121,13 +121,20 @@ def accounts_running(wanted: Callable[[str, str], bool]) -> set[str]:
     for uid in _owners():
         if os.geteuid() not in (0, uid):
             continue
-        with contextlib.suppress(KeyError, AccountError, ServiceError):
+        with contextlib.suppress(KeyError, AccountError):
             account = Account.lookup(pwd.getpwuid(uid).pw_name)
-            said = privileges.run(account, ["sh", "-c", _NAMES], seconds=_NAMES_SECONDS)
-            names = [name[:_NAME_LENGTH] for name in said.splitlines()]
-            if any(wanted(account.name, name) for name in names):
+            if _may_run(account, wanted):
                 accounts.add(account.name)
     return accounts
+
+
+def _may_run(account: Account, wanted: Callable[[str, str], bool]) -> bool:
+    """Whether a container runs that is wanted, or the account does not tell in time."""
+    try:
+        said = privileges.run(account, ["sh", "-c", _NAMES], seconds=_NAMES_SECONDS)
+    except ServiceError:
+        return True
+    return any(wanted(account.name, name[:_NAME_LENGTH]) for name in said.splitlines())
 
 
 def _owners() -> set[int]:

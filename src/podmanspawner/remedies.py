@@ -34,6 +34,14 @@ _REMEDIES = (
         ),
     ),
     (
+        r"exceeded num_locks",
+        (
+            "All of Podman's locks are taken, one for each container and volume of {name}. If "
+            "there are not that many, a service that was killed has kept some: run 'podman "
+            "system renumber' as {name} while none of its servers runs"
+        ),
+    ),
+    (
         r"unexpected end of JSON input",
         (
             "One of its files was left empty, by a crash or a full disk. If it is {store}/secrets/"

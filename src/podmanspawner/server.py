@@ -292,7 +292,7 @@ def _resumable(
 ) -> bool:
     """Whether a kept container equals what would be made with its own port."""
     port = kept_port(old)
-    if port is None:
+    if port is None or old.state.status == "removing":  # as far as a crash let it
         return False
     spec = _spec(settings, facts, podman.account, port)
     if old.labels.get(FINGERPRINT_LABEL) != spec.labels[FINGERPRINT_LABEL]:

@@ -281,13 +281,17 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
 
     def _stop(self, podman: UserPodman, *, seconds: int) -> None:
         found = self._found(podman)
+        self._end_container(podman, found, seconds=seconds)
+        if found and self.remove:
+            self._remove(podman, found)
+
+    def _end_container(self, podman: UserPodman, found: Container | None, *, seconds: int) -> None:
+        """End what runs of the server, whatever its engine knows of that."""
         if found and found.state.running:
             server.stop(podman, found.id, seconds=seconds)
         else:
             names = [self._container_name, *filter(None, [self.container_id])]
             server.end_forgotten(podman, *names, seconds=seconds)
-        if found and self.remove:
-            self._remove(podman, found)
 
     def _delete(self, podman: UserPodman) -> sources.Deleted:
         deleted = sources.delete(podman, self._server_name, volumes=self.delete_volumes)
@@ -305,12 +309,10 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
 
         def discard(podman: UserPodman) -> None:
             found = server.find(podman, self._server_name, self._container_name)
-            if found and (keep or found.id == self._kept_id):
-                if found.state.running:
-                    podman.stop(found.id, seconds=0)
-            elif found:
+            self._end_container(podman, found, seconds=0)
+            if found and not keep and found.id != self._kept_id:
                 server.remove(podman, found)
-            elif self.secrets or self.token_as_secret:
+            elif not found and (self.secrets or self.token_as_secret):
                 server.forget_secrets(podman, self._server_name)
 
         try:

@@ -1,4 +1,4 @@
-"""A Hub that is killed over and over: an account, a proxy that outlives all Hubs, and one Hub."""
+"""What is killed over and over: an account, a proxy that outlives all Hubs, and one Hub."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import json
 import os
 import select
 import signal
+import socket
 import sqlite3
 import struct
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 import requests
@@ -19,6 +21,7 @@ import requests
 from accounts import TINY_JOVYAN
 from hub import Hub
 from lone import ANSWERING
+from podmanspawner import direct
 
 _FORKER = Path(__file__).with_name("forker.py")
 _CONFIG = """
@@ -69,6 +72,10 @@ class Forker:
         self._process.wait(10)
 
 
+class Refused(Exception):  # noqa: N818, it is the Hub's answer
+    """A start failed, with the words that its user sees."""
+
+
 class MortalHub(Hub):
     """A Hub forked from one that is imported already, without a proxy of its own."""
 
@@ -113,6 +120,19 @@ class MortalHub(Hub):
             select.select([self._life], [], [])
             assert self.dead
 
+    def start_server(self, user: str, seconds: float = 60) -> None:
+        """Start a server; raise Refused if it fails."""
+        try:
+            self.request_start(user)
+        except requests.HTTPError as error:
+            raise Refused(error.response.json()["message"]) from error
+        end = time.monotonic() + seconds
+        while not (server := self.server(user)) or not server["ready"]:
+            if not server:
+                raise Refused(self._failure(user, ""))
+            assert time.monotonic() < end, f"not within {seconds} s: {self.tail()}"
+            time.sleep(0.05)
+
     def saved(self) -> dict[str, str]:
         """Return what its database knows to run: name of the server to id of the container."""
         with contextlib.closing(sqlite3.connect(self.folder / "hub.sqlite")) as db:
@@ -139,6 +159,9 @@ class Site:
         self._orders = 0
         account.podman("ps")  # makes what an account has once and for all
         self._locks = self._locks_taken()  # of a former account of that uid
+        self._locks_lost = 0
+        self.secrets_mended = 0
+        self._kills: deque[float] = deque(maxlen=direct._CRASHES - 1)
 
     def _start_proxy(self) -> subprocess.Popen:
         hub = self.hub
@@ -175,6 +198,7 @@ class Site:
         """
         self._orders += 1
         (self.hub.folder / "steps").write_text("")
+        (self.hub.folder / "killed").unlink(missing_ok=True)
         new = self.hub.folder / "order.new"
         new.write_text(f"{self._orders} {victim} {step} {delay}")
         new.rename(self.hub.folder / "order")
@@ -184,6 +208,50 @@ class Site:
         (self.hub.folder / "order").unlink(missing_ok=True)
         steps = self.hub.folder / "steps"
         return steps.read_text().splitlines() if steps.exists() else []
+
+    def await_patience(self) -> None:
+        """Wait until one more kill of the service does not make it one that never starts."""
+        if len(self._kills) == self._kills.maxlen:
+            time.sleep(max(0.0, self._kills[0] + direct._CRASH_WINDOW + 1 - time.monotonic()))
+
+    def wake(self) -> None:
+        """Let there be a service to kill."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(30)
+            connection.connect(f"/run/user/{self.uid}/podman/podman.sock")
+            connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            assert b" 200 " in connection.recv(100)
+
+    def demand_killed(self) -> None:
+        """See that the service has been killed, a moment ago."""
+        assert (self.hub.folder / "killed").exists(), "it was not killed"
+        self._kills.append(time.monotonic())
+
+    # what an engine leaves that is killed in the middle of its own writing
+
+    def forgive_a_lock(self) -> None:
+        """Let one lock be lost: its owner was in no database yet, or in none any more."""
+        lost = self._locks_without_owner()
+        assert lost in (0, 1), lost
+        self._locks_lost += lost
+
+    def find_locks_again(self) -> int:
+        """Do what faults.md says of lost locks, see it help; return how many there were."""
+        found, self._locks_lost = self._locks_lost, 0
+        self.account.podman("system", "renumber")
+        self._locks = 0
+        assert self._locks_without_owner() == 0
+        return found
+
+    def remove_empty_secrets(self) -> None:
+        """Do what faults.md says of an empty file of secrets; there must be one."""
+        folder = self._storage() / "secrets"
+        files = [folder / "secrets.json", folder / "filedriver/secretsdata.json"]
+        empty = [file for file in files if file.exists() and not file.stat().st_size]
+        assert empty, "no such file"
+        for file in empty:
+            self.account.run("rm", str(file))
+        self.secrets_mended += 1
 
     # what there is
 
@@ -229,10 +297,12 @@ class Site:
         folder = self._storage() / "volumes"
         return [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
 
-    def busy(self) -> list[str]:
+    def busy(self) -> dict[int, str]:
         """Return the account's processes but those that an idle account may have."""
-        lines = self.account.all_processes().values()
-        return [line for line in lines if line and not any(word in line for word in _IDLE)]
+        lines = self.account.all_processes().items()
+        return {
+            pid: line for pid, line in lines if line and not any(word in line for word in _IDLE)
+        }
 
     def files(self) -> list[str]:
         """Return what is named after containers in the runtime directory, such as sockets.
@@ -240,10 +310,11 @@ class Site:
         Not the storage's folders: a create whose asker has gone may leave an empty one there.
         """
         names = set()
-        for folder, folders, files in os.walk(f"/run/user/{self.uid}/libpod"):
-            if Path(folder).name == "exits":  # one of a container that was removed as it ended
-                continue
-            names |= {Path(folder, name) for name in (*folders, *files)}
+        for top in ("libpod", "runc", "crun"):
+            for folder, folders, files in os.walk(f"/run/user/{self.uid}/{top}"):
+                if Path(folder).name == "exits":  # one of a container that was removed as it ended
+                    continue
+                names |= {Path(folder, name) for name in (*folders, *files)}
         return [str(name) for name in names if len(name.name.split(".")[0]) == 64]
 
     def _locks_taken(self) -> int:
@@ -263,6 +334,10 @@ class Site:
         )
         return sum(bitmap.bit_count() for bitmap in bitmaps)
 
+    def _locks_without_owner(self) -> int:
+        owners = len(self.containers()) + len(self.volumes())
+        return self._locks_taken() - self._locks - self._locks_lost - owners
+
     def leftovers(self) -> dict[str, object]:
         """Return all that is there beyond an idle account's."""
         found = {
@@ -273,8 +348,7 @@ class Site:
             "files": self.files(),
             "routes": self.routes(),
         }
-        owners = len(found["containers"]) + len(found["volumes"])
-        found["locks"] = self._locks_taken() - self._locks - owners
+        found["locks"] = self._locks_without_owner()
         return {what: there for what, there in found.items() if there}
 
     def demand_nothing_left(self, *, but: tuple[str, ...] = ()) -> None:

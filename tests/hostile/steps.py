@@ -5,12 +5,13 @@ is sent; unless it only reads also when it has been sent and when its answer is 
 change that is committed to the Hub's database, each route that the proxy is told, and each
 program that is started as an account; of the latter three before and after. While there is a file
 ``order`` in the Hub's folder, each step is a line of ``steps``; at the one that the order says
-the Hub kills itself, or with ``service`` the account's Podman service, for which requests that
-only read are two steps, too.
+the Hub kills itself. With ``service`` it kills the account's Podman service; then the
+steps are the requests alone, before each is sent and when it has been, those that only read too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -26,6 +27,7 @@ from sqlalchemy.orm import Session
 from podmanspawner import privileges, transport
 
 _VERSION = re.compile(r"^/v[0-9.]+/(libpod/)?")
+_REQUEST = re.compile(r"(before|sent) (GET|POST|PUT|DELETE) ")
 _ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -47,16 +49,20 @@ class Steps:
                 return
             if order != self._order:
                 self._order, self._count = order, 0
+            _, victim, last, delay = order.split()
+            self.service_dies = victim == "service"
+            if self.service_dies and not _REQUEST.match(name):
+                return
             self._count += 1
             with (self._folder / "steps").open("a") as file:
                 file.write(f"{name}\n")
-            _, victim, last, delay = order.split()
-            self.service_dies = victim == "service"
             if self._count != int(last):
                 return
             time.sleep(float(delay))
             for pid in [os.getpid()] if victim == "hub" else services(self._uid):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it went with another of them
+                    os.kill(pid, signal.SIGKILL)
+                    (self._folder / "killed").touch()
 
 
 def services(uid: int) -> list[int]:

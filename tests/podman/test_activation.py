@@ -14,6 +14,7 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -181,6 +182,25 @@ def test_a_service_that_is_killed(start, ada):
                 assert podman.inspect(container).state.running
         finally:
             podman.remove(container)
+
+
+def test_a_service_that_is_killed_over_and_over(start, fresh):
+    """The third time within ten seconds whoever waits is told by what; the next has it started."""
+    service = start(fresh)
+    for _ in range(2):
+        ping(service)
+        end_services(fresh.account)
+    ping(service)
+    for pid in services(fresh.account):
+        os.killpg(pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool, closing(UserPodman(service)) as podman:
+        answer = pool.submit(podman.info)
+        time.sleep(0.2)  # it is sent, and waits
+        end_services(fresh.account)
+        told = r"was killed by signal 9 \(SIGKILL\) 3 times within 10 s\. .*for lack of memory"
+        with pytest.raises(ServiceError, match=told):
+            answer.result(20)
+    assert ping(service)
 
 
 def test_many_at_once_make_one_service(start, ada):

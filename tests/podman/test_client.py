@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import re
+import signal
 import socket
 import subprocess
 import tarfile
@@ -205,6 +207,24 @@ def test_stop_of_one_that_does_not_want_to(podman, begin):
     podman.stop(container, seconds=1)
     assert 1 <= time.monotonic() - began < 8
     assert podman.inspect(container).state.exit_code == 137
+
+
+def test_one_whose_removal_was_broken_off(fresh):
+    """The engine's database has it, its storage has not: it can be found and removed."""
+    fresh.load(TINY)
+    with UserPodman.for_user(fresh.name, activation="direct") as engine:
+        half = engine.create(ContainerSpec(image=TINY, name="half", labels={"whose": "mine"}))
+    for pid in fresh.processes("system\0service"):
+        os.kill(pid, signal.SIGKILL)
+    storage = Path(fresh.account.home, ".local/share/containers/storage/overlay-containers")
+    (storage / "containers.json").write_text("[]")
+    with UserPodman.for_user(fresh.name, activation="direct") as engine:
+        (found,) = engine.containers({"whose": "mine"})
+        assert found == engine.inspect("half") == engine.inspect(half)
+        assert (found.id, found.name, found.state.running) == (half, "half", False)
+        assert engine.remove(half)
+        assert not engine.containers({"whose": "mine"})
+        engine.remove(engine.create(ContainerSpec(image=TINY, name="half")))
 
 
 def test_remove_of_one_that_runs_is_quick(podman, begin):

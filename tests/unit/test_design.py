@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,20 @@ def test_scripts_need_no_jupyterhub():
 
 def test_the_spawner_is_loaded_when_it_is_asked_for():
     assert "jupyterhub" in loaded_by("from podmanspawner import PodmanSpawner")
+
+
+OPEN_FILES = """
+    import os
+    import podmanspawner.spawner
+    for number in range(3, 100):
+        try:
+            print(os.readlink(f"/proc/self/fd/{number}"))
+        except FileNotFoundError:
+            pass
+"""
+
+
+def test_importing_opens_nothing():
+    """What was open when a process forks, its children would share, and take from each other."""
+    program = textwrap.dedent(OPEN_FILES)
+    assert not subprocess.check_output([sys.executable, "-c", program], text=True)
