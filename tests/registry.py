@@ -16,7 +16,7 @@ import pytest
 from free_ports import free_port
 
 USERNAME, PASSWORD = "reader", "registry-password"
-_HTPASSWD = r"$2b$05$abcdefghijklmnopqrstuux7DVfxfgfXTmp/9Tsk6HzX2QQGjxePG"
+HTPASSWD = r"$2b$05$abcdefghijklmnopqrstuux7DVfxfgfXTmp/9Tsk6HzX2QQGjxePG"
 _PIECE = 32 * 1024
 
 
@@ -57,7 +57,7 @@ def _configuration(folder, port, authenticated, encrypted):
         subprocess.run([*command, *names, *files], check=True, capture_output=True)
         lines += [f"  tls: {{certificate: {certificate}, key: {key}}}"]
     if authenticated:
-        (folder / "htpasswd").write_text(f"{USERNAME}:{_HTPASSWD}\n")
+        (folder / "htpasswd").write_text(f"{USERNAME}:{HTPASSWD}\n")
         lines += [f"auth: {{htpasswd: {{realm: test, path: {folder}/htpasswd}}}}"]
     return "\n".join(lines)
 
