@@ -155,7 +155,8 @@ class Given(PodmanOptions):
     def _service_environment(self) -> dict[str, str]:
         if self.activation in STARTED_ELSEWHERE:
             return {}
-        return {**self._original.service_environment, **self.service_environment}
+        driver = stores.environment(self.image_stores)
+        return {**driver, **self._original.service_environment, **self.service_environment}
 
     def _service_flags(self, account: Account) -> tuple[str, ...]:
         if self.activation in STARTED_ELSEWHERE:

@@ -48,10 +48,15 @@ def flags(account: Account, stores: Sequence[str]) -> tuple[str, ...]:
     options = [*(f"imagestore={store}" for store in stores), f"mount_program={_mount_program()}"]
     if one_owner(account):
         options.append("mountopt=squash_to_root")
-    return (
-        "--storage-driver=overlay",
-        *(f"--storage-opt=overlay.{option}" for option in options),
-    )
+    return tuple(f"--storage-opt=overlay.{option}" for option in options)
+
+
+def environment(stores: Sequence[str]) -> dict[str, str]:
+    """Return the variables of such a service: its storage driver.
+
+    Podman 5.8 refuses one by flag in an account that has used its Podman without.
+    """
+    return {"STORAGE_DRIVER": "overlay"} if stores else {}
 
 
 def one_owner(account: Account) -> bool:

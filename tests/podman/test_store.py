@@ -87,6 +87,7 @@ def service_of(user, spawner):
         activation=spawner.activation,
         idle_seconds=spawner.service_idle_seconds,
         flags=stores.flags(user.account, spawner.image_stores),
+        environment=stores.environment(spawner.image_stores),
     )
 
 
