@@ -6,6 +6,8 @@ NAME = trixie
 
 # Each recipe's own shell knows the cache, the images and the tools.
 with_env := . .ci/env &&
+# What these runs measure goes into a page of the documentation.
+keep_figures := PODMANSPAWNER_FIGURES=1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-clean test test-unit test-podman test-hostile test-hub test-browser test-docs test-package test-machines matrix machine crashes soak fuzz lint docs setup-test setup-unit setup-lint setup-docs clean
@@ -29,20 +31,21 @@ test-podman: setup-test ## tests against the real engine
 	@$(with_env) pytest tests/podman $(PYTEST_ARGS)
 
 test-hostile: setup-test ## what a hostile account may try
-	@$(with_env) pytest tests/hostile $(PYTEST_ARGS)
+	@$(with_env) $(keep_figures) pytest tests/hostile $(PYTEST_ARGS)
 
 fuzz: setup-unit ## an hour of random input to all that reads what comes from outside
-	@$(with_env) pytest tests/unit/test_fuzz.py tests/unit/test_answers.py tests/unit/test_names.py \
+	@$(with_env) $(keep_figures) pytest tests/unit/test_fuzz.py tests/unit/test_answers.py \
+		tests/unit/test_names.py tests/unit/test_options.py tests/unit/test_pulls.py \
 		--hypothesis-profile=hour --timeout=0 $(PYTEST_ARGS)
 
 test-hub: setup-test ## tests of a real Hub from end to end
 	@$(with_env) pytest tests/hub $(PYTEST_ARGS)
 
 crashes: setup-test ## the Hub, or the service of an account, killed at every step (half an hour)
-	@$(with_env) PODMANSPAWNER_CRASH_EVERY=1 pytest tests/hostile/test_crashes.py $(PYTEST_ARGS)
+	@$(with_env) $(keep_figures) PODMANSPAWNER_CRASH_EVERY=1 pytest tests/hostile/test_crashes.py $(PYTEST_ARGS)
 
 soak: setup-test ## half an hour of starts and stops: memory, descriptors, threads, processes
-	@$(with_env) PODMANSPAWNER_SOAK_SECONDS=$${PODMANSPAWNER_SOAK_SECONDS:-1800} \
+	@$(with_env) $(keep_figures) PODMANSPAWNER_SOAK_SECONDS=$${PODMANSPAWNER_SOAK_SECONDS:-1800} \
 		pytest tests/hub/test_load.py -k starts_and_stops $(PYTEST_ARGS)
 
 test-browser: setup-test ## what people see, in a real browser; UPDATE_SCREENSHOTS=1 takes pictures

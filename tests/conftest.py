@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 import accounts
 from accounts import real_account
+from figures import Figures
 
 # pytest --hypothesis-profile=hour, or "make fuzz"
 settings.register_profile("quick", max_examples=100, deadline=None)
@@ -21,12 +22,11 @@ settings.register_profile(
 )
 settings.load_profile("quick")
 
-FIGURES = pytest.StashKey[list[str]]()
 
-
-def pytest_configure():
+def pytest_configure(config):
     """End on SIGTERM as on Ctrl-C, so that accounts and containers are removed then too."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    config.pluginmanager.register(Figures(), "figures")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -52,29 +52,9 @@ def _turn(*, alone: bool):
 
 
 @pytest.fixture(scope="session")
-def tell(request):
+def tell(pytestconfig):
     """Return a function that puts a measured figure into the summary of the run."""
-    return request.config.stash.setdefault(FIGURES, []).append
-
-
-def pytest_sessionfinish(session):
-    """Hand the figures of a worker to the one who writes the summary."""
-    if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["figures"] = session.config.stash.get(FIGURES, [])
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node):
-    """Take them; a worker that was killed has none."""
-    figures = getattr(node, "workeroutput", {}).get("figures", [])
-    node.config.stash.setdefault(FIGURES, []).extend(figures)
-
-
-def pytest_terminal_summary(terminalreporter, config):
-    if figures := config.stash.get(FIGURES, []):
-        terminalreporter.section("measured")
-        for figure in figures:
-            terminalreporter.write_line(figure)
+    return pytestconfig.pluginmanager.get_plugin("figures").tell
 
 
 @pytest.fixture(scope="session")

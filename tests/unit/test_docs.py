@@ -15,6 +15,7 @@ from traitlets.config import Config
 from wrapspawner import ProfilesSpawner
 
 import flags
+import held
 import options
 import podmanspawner
 import runs
@@ -113,6 +114,32 @@ def test_a_newer_result_takes_the_place_of_an_older_one(monkeypatch, tmp_path):
     assert "failed" not in runs.PAGE.read_text()
     assert "2 passed, 3 skipped" in runs.PAGE.read_text()
     assert "- no pasta (Podman 4.3.1 with runc)" in runs.PAGE.read_text()
+
+
+def test_what_it_has_withstood_is_as_the_runs_were():
+    assert held.page() == held.PAGE.read_text(), "run 'python docs/held.py'"
+    known = json.loads(held.KEPT.read_text())
+    for section in held.SECTIONS:
+        assert held._of(section, known), f"nothing was measured of {section.title!r}"
+
+
+def test_a_newer_trial_takes_the_place_of_an_older_one(monkeypatch, tmp_path):
+    monkeypatch.setattr(held, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(held, "KEPT", tmp_path / "kept.json")
+    crash, fuzz = "tests/hostile/test_crashes.py::test_a", "tests/unit/test_fuzz.py::test_b"
+    one = {"date": "2026-01-01", "passed": 1, "failed": 1, "inputs": 0}
+    one["measured"] = ["stop: the Hub killed at 7 of 25 steps", "the service killed 4 times"]
+    without = {**one, "measured": []}
+    held.take({crash: one, "tests/unit/test_x.py::test_c": one, fuzz: without})
+    page = held.PAGE.read_text()
+    assert "**11 kills.**" in page
+    assert "[a](../../tests/hostile/test_crashes.py) | 2 | **1 of 2 not** |" in page
+    assert "test_x" not in page
+    assert "**0 inputs.**" in page
+    held.take({crash: {**without, "failed": 0, "passed": 3}, fuzz: {**without, "inputs": 1200}})
+    page = held.PAGE.read_text()
+    assert "[a](../../tests/hostile/test_crashes.py) | 3 | all |" in page
+    assert "**1,200 inputs.**" in page
 
 
 @pytest.mark.parametrize("names", ["ORIGINAL", "DOCKER", "KUBE", "SYSTEMD", "NEEDS"])
