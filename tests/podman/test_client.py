@@ -214,7 +214,7 @@ def test_one_whose_removal_was_broken_off(fresh):
     fresh.load(TINY)
     with UserPodman.for_user(fresh.name, activation="direct") as engine:
         half = engine.create(ContainerSpec(image=TINY, name="half", labels={"whose": "mine"}))
-    for pid in fresh.processes("system\0service"):
+    for pid in fresh.processes("system service"):
         os.kill(pid, signal.SIGKILL)
     storage = Path(fresh.account.home, ".local/share/containers/storage/overlay-containers")
     (storage / "containers.json").write_text("[]")
