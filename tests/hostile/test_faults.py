@@ -373,6 +373,27 @@ async def test_a_file_of_the_secrets_is_empty(user, file):
     await all_is_well_again(user, token_as_secret="env")
 
 
+async def test_locks_without_owners(user):
+    """Services that were killed had taken them; what the message says is enough.
+
+    ref: Podman's libpod/lock/shm/shm_lock.h, of 64-bit machines
+    """
+    user.podman("ps")  # makes them
+    mutex, groups_at, groups = 40, 56, 2048 // 32
+    with Path(f"/dev/shm/libpod_rootless_lock_{user.account.uid}").open("r+b") as locks:
+        for number in range(groups):
+            locks.seek(groups_at + number * (8 + 32 * mutex))
+            locks.write(b"\xff" * 4)
+    try:
+        said = await refused(user)
+    finally:  # they outlive the account, and may be another one's
+        user.podman("system", "renumber")
+    assert "exceeded num_locks" in said
+    assert f"run 'podman system renumber' as {user.name}" in said
+    assert user.containers() == []
+    await all_is_well_again(user)
+
+
 async def test_a_hub_restarts_while_the_engine_is_broken(user, tmp_path):
     """A poll that raised would have the Hub give its servers up."""
     image = f"c.PodmanSpawner.image = {TINY_JOVYAN!r}\nc.PodmanSpawner.cmd = {ANSWERING!r}\n"
