@@ -15,7 +15,7 @@ import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from . import answers, checks
+from . import answers
 from .account import Account
 from .activation import Activation, PodmanService, service_for
 from .answers import Container, EngineInfo, Event, ExecResult, RunResult
@@ -52,7 +52,6 @@ _EXEC_BYTES = 4 * MIB
 _LOG_READ_BYTES = 64 * MIB
 _LINE_BYTES = 64 * KIB
 _WARNINGS = 10
-_SETTLE_SECONDS = (0.02, 0.1, 0.5)
 _LIST_SECONDS = 60.0
 """For a list and all that is on it: how long it is, its account says."""
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
@@ -259,31 +258,12 @@ class UserPodman(RestClient):
         Raises:
             ContainerNotFound: there is none of that name or id.
         """
-        self._settle(
+        self.request(
             f"stop container {container}",
             "POST",
             f"containers/{_segment(container)}/stop",
             params={"timeout": seconds},
             seconds=seconds + 30.0,
-        )
-
-    def kill(self, container: str, *, signal: str | int = "SIGKILL") -> None:
-        """Send a signal to a container, without waiting for what comes of it.
-
-        Args:
-            container: name or id.
-            signal: its name or number.
-
-        Raises:
-            ContainerNotFound: there is none of that name or id.
-            PodmanError: it does not run.
-            SpecError: there is no such signal.
-        """
-        self.request(
-            f"send a signal to container {container}",
-            "POST",
-            f"containers/{_segment(container)}/kill",
-            params={"signal": checks.signal_number(signal)},
         )
 
     def remove(self, container: str) -> bool:
@@ -293,7 +273,7 @@ class UserPodman(RestClient):
             whether there was one.
         """
         try:
-            self._settle(
+            self.request(
                 f"remove container {container}",
                 "DELETE",
                 f"containers/{_segment(container)}",
@@ -303,22 +283,6 @@ class UserPodman(RestClient):
         except ContainerNotFound:
             return False
         return True
-
-    def _settle(self, operation: str, method: str, path: str, **options: Any) -> None:
-        """Send what ends a container, and again if it ended by itself at that very moment.
-
-        The engine then fails, since what it took for running has stopped.
-        """
-        for pause in _SETTLE_SECONDS:
-            try:
-                self.request(operation, method, path, **options)
-            except PodmanError as error:
-                if "container state improper" not in error.message:
-                    raise
-                time.sleep(pause)
-            else:
-                return
-        self.request(operation, method, path, **options)
 
     def inspect(self, container: str) -> Container:
         """Return what the engine says of a container.
