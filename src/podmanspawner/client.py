@@ -6,12 +6,14 @@ Every answer is parsed once, here or in ``images``, into a frozen dataclass, or 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import re
 import threading
 import time
 import weakref
+from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +53,11 @@ _LOG_BYTES = 64 * KIB
 _EXEC_BYTES = 4 * MIB
 _LOG_READ_BYTES = 64 * MIB
 _LINE_BYTES = 64 * KIB
+_WHOLE_TAIL = (4, 7)
+"""Before it, last lines lack what was printed in pieces. ref: containers/podman#19545"""
+_PIECES_SECONDS = 2.0
+_STAMP = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})\d*([+-]\d\d:\d\d|Z) ", re.MULTILINE)
+"""To the millisecond: what was read at once has the same time, and Podman gives what is later."""
 _WARNINGS = 10
 _LIST_SECONDS = 60.0
 """For a list and all that is on it: how long it is, its account says."""
@@ -401,34 +408,69 @@ class UserPodman(RestClient):
         Raises:
             ContainerNotFound: there is none of that name or id.
         """
-        parts = self._log_stream(container, tail=tail, follow=False)
+        text = self._log_text(container, tail=tail, paced=tail is not None)
+        if tail is not None and self.engine_version < _WHOLE_TAIL:
+            text = self._with_pieces(container, tail, text)
+        return "".join(deque(io.StringIO(text, newline="\n"), maxlen=tail))
+
+    def _with_pieces(self, container: str, tail: int, text: str) -> str:
+        """Return the last lines anew, with what was printed in pieces, or as they are.
+
+        The whole log since the line before them is read, as it has the pieces.
+        """
+        stamp = None
+        if text.count("\n") >= tail:
+            dated = self._log_text(container, tail=tail + 1, timestamps=True)
+            stamp = _STAMP.search(dated)
+        try:
+            return self._log_text(
+                container,
+                since="".join(stamp.groups()) if stamp else None,
+                seconds=_PIECES_SECONDS,
+            )
+        except UntrustedServiceError:  # too much of it
+            return text
+
+    def _log_text(self, container: str, **options: Any) -> str:
         text = bytearray()
-        for part in parts:
+        for part in self._log_stream(container, follow=False, **options):
             text += part
             del text[:-_LOG_BYTES]
         return text.decode(errors="replace")
 
     def follow_logs(self, container: str, *, tail: int | None = None) -> Iterator[str]:
         """Yield what a container prints, as it comes, until it ends."""
-        for part in self._log_stream(container, tail=tail, follow=True):
+        for part in self._log_stream(container, tail=tail, follow=True, paced=tail is not None):
             yield part.decode(errors="replace")
 
-    def _log_stream(self, container: str, *, tail: int | None, follow: bool) -> Iterator[bytes]:
+    def _log_stream(
+        self,
+        container: str,
+        *,
+        follow: bool,
+        tail: int | None = None,
+        since: str | None = None,
+        timestamps: bool = False,
+        seconds: float = 30.0,
+        paced: bool = True,
+    ) -> Iterator[bytes]:
         path = f"containers/{_segment(container)}/logs"
         params = {
             "stdout": True,
             "stderr": True,
             "follow": follow,
             "tail": "all" if tail is None else tail,
+            "timestamps": timestamps,
+            **({"since": since} if since else {}),
         }
         with self.streaming(
             f"read the log of {container}",
             "GET",
             path,
             params=params,
-            seconds=None if follow else 30.0,
+            seconds=None if follow else seconds,
             max_bytes=STREAM_BYTES if follow else _log_bytes(tail),
-            paced=tail is not None,
+            paced=paced,
         ) as answer:
             yield from answers.frames(answer.raw)
 
@@ -541,7 +583,7 @@ class UserPodman(RestClient):
 
 def _log_bytes(tail: int | None) -> int:
     """Return how much is read of a log, of so many lines at most."""
-    return _LOG_READ_BYTES if tail is None else min(tail * _LINE_BYTES, _LOG_READ_BYTES)
+    return _LOG_READ_BYTES if tail is None else min((tail + 1) * _LINE_BYTES, _LOG_READ_BYTES)
 
 
 def _segment(container: str) -> str:

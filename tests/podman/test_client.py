@@ -244,6 +244,26 @@ def test_logs(podman, begin):
     assert len(podman.logs(container, tail=2).splitlines()) == 2
 
 
+def test_lines_that_are_printed_in_pieces(podman, begin):
+    """Podman before 4.7 leaves the pieces out, asked for the last lines."""
+    container = begin(
+        "seq 500; for i in a b c; do printf $i; sleep 0.1; done; echo; sleep 0.1; printf en; "
+        "sleep 0.1; echo d"
+    )
+    podman.wait(container, seconds=20)
+    numbers = [f"{number}\n" for number in range(1, 501)]
+    for tail in (1, 2, 3, 500, 502, 503):
+        wanted = [*numbers, "abc\n", "end\n"][-tail:]
+        assert podman.logs(container, tail=tail) == "".join(wanted)
+    assert podman.logs(container, tail=0) == ""
+
+
+def test_a_line_in_pieces_is_alone(podman, begin):
+    container = begin("printf a; sleep 0.1; echo b")
+    podman.wait(container, seconds=20)
+    assert podman.logs(container, tail=30) == "ab\n"
+
+
 def test_long_logs_are_cut_at_their_start(podman, begin):
     container = begin("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo line $i; done")
     podman.wait(container, seconds=30)
