@@ -343,7 +343,7 @@ def test_servers(ada, config, server, monkeypatch):
     elsewhere = config(hub_port=PORT + 1)
     assert run("servers", "-f", elsewhere, ada.name) == "no servers\n"
     _logs_and_exec(ada, config())
-    _stop_and_prune(ada, config())
+    _stop(ada, config())
 
 
 def _logs_and_exec(ada, path):
@@ -356,30 +356,12 @@ def _logs_and_exec(ada, path):
     assert said.startswith(f"Error: There is no server {ada.name}:none here.")
 
 
-def _stop_and_prune(ada, path):
+def _stop(ada, path):
     asked = run("stop", "-f", path, ada.name, input="n\n", status=1)
     assert asked.startswith("Stop 2 servers")
     assert len(ada.podman("ps", "-q").split()) == 2
     assert run("stop", "-f", path, ada.name, "--name", "") == f"stopped {ada.name}\n"
-    assert "nothing to remove" in run("prune", "-f", config_of_another(path), ada.name, "--yes")
-    listed = run("prune", "-f", path, ada.name, "--dry-run")
-    assert "project" not in listed
-    assert len(ada.containers()) == 2
-    kept = path.with_name("kept.py")
-    kept.write_text(f"{path.read_text()}\nc.PodmanSpawner.remove = False\n")
-    assert "Say --kept" in run("prune", "-f", kept, ada.name, "--yes", status=1)
-    run("prune", "-f", path, ada.name, input="n\n", status=1)
-    assert len(ada.containers()) == 2
-    run("prune", "-f", path, ada.name, "--yes")
-    (left,) = ada.containers()
-    assert left.endswith("--project")
     assert run("stop", "-f", path, ada.name, "--yes") == f"stopped {ada.name}:project\n"
-
-
-def config_of_another(path):
-    other = path.with_name("other.py")
-    other.write_text(path.read_text().replace(str(PORT), str(PORT + 1)))
-    return other
 
 
 def test_what_the_logs_say_next(ada, config, server):

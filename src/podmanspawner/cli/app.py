@@ -181,8 +181,7 @@ def stop(
 ) -> None:
     """Stop the servers of USERS.
 
-    The Hub notices it and removes the container; without a Hub it stays until the next start or
-    'prune'.
+    The Hub notices it and removes the container; without a Hub it stays until the next start.
 
     \b
     Examples:
@@ -203,20 +202,45 @@ def _demand_users(users: tuple[str, ...], everybody: bool) -> None:
 @cli.command()
 @click.argument("users", nargs=-1, shell_complete=_users)
 @config_option
+@click.option(
+    "--hub-url",
+    "url",
+    envvar="JUPYTERHUB_API_URL",
+    default="",
+    metavar="URL",
+    help="The running Hub's API. Default: as configured, such as http://127.0.0.1:8081/hub/api.",
+)
+@click.option(
+    "--token",
+    envvar="JUPYTERHUB_API_TOKEN",
+    default="",
+    help="For the Hub's API; others see it among the processes, unlike JUPYTERHUB_API_TOKEN.",
+)
 @click.option("--dry-run", is_flag=True, help="Only list them.")
-@click.option("--kept", is_flag=True, help="Also where stopped servers are kept (remove = False).")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print them, and what became of each, as JSON."
+)
 @yes_option
-def prune(path: Path | None, users: tuple[str, ...], dry_run: bool, kept: bool, yes: bool) -> None:
-    """Remove containers of servers that do not run, of USERS or of all accounts.
+def prune(
+    path: Path | None, users: tuple[str, ...], yes: bool, as_json: bool, **options: Any
+) -> None:
+    """End containers that no server of the Hub owns, of USERS or of all accounts.
+
+    By the rule by which the Hub does it at its start: they are removed, or stopped where the
+    configuration keeps them. The running Hub is asked for its servers; the token needs the scopes
+    admin:server_state, list:users and read:servers.
 
     \b
     Examples:
+      export JUPYTERHUB_API_TOKEN=$(cat token)
       podmanspawner prune --dry-run
       podmanspawner prune ada --yes
     """
-    from .servers import prune as remove
+    from .prune import prune as end
 
-    _end(remove(path, users, _sure(yes), dry_run=dry_run, kept=kept))
+    if as_json and not (yes or options["dry_run"]):
+        raise click.UsageError("With --json nobody is asked: say --yes, or --dry-run.")
+    _end(end(path, users, _sure(yes), as_json=as_json, **options))
 
 
 @cli.group(cls=Group)

@@ -1,4 +1,4 @@
-"""Servers found by their labels: ``podmanspawner servers, logs, exec, stop, prune``."""
+"""Servers found by their labels: ``podmanspawner servers``, ``logs``, ``exec``, ``stop``."""
 
 from __future__ import annotations
 
@@ -29,10 +29,7 @@ if TYPE_CHECKING:
     from .accounts import Place
     from .hub import HubConfiguration
 
-_HEADINGS = ("USER", "SERVER", "STATE", "SINCE", "HUB", "ACCOUNT", "CONTAINER")
-_AT_REST = ("created", "configured", "exited", "stopped", "dead")
-_YOUNG_SECONDS = 5.0
-"""A container that a start has created runs within that time."""
+HEADINGS = ("USER", "SERVER", "STATE", "SINCE", "HUB", "ACCOUNT", "CONTAINER")
 _LOG_CHARACTERS = 64 << 10
 _EXEC_CHARACTERS = 4 << 20
 
@@ -113,7 +110,7 @@ def servers(path: Path | None, usernames: Sequence[str], *, as_json: bool) -> bo
     if as_json:
         click.echo(json.dumps([one.to_json() for one in found], indent=2))
     elif found:
-        table(_HEADINGS, [one.row() for one in found])
+        table(HEADINGS, [one.row() for one in found])
     else:
         click.echo("no servers")
     return complete
@@ -187,55 +184,6 @@ def stop(
         click.echo(f"stopped {one.title}")
 
     return _each(running, end) and complete
-
-
-def prune(
-    path: Path | None,
-    usernames: Sequence[str],
-    sure: Callable[[str], bool],
-    *,
-    dry_run: bool,
-    kept: bool,
-) -> bool:
-    """Remove containers of servers that do not run; return whether all was done.
-
-    Args:
-        path: of the Hub's configuration.
-        usernames: whose; nobody for everybody.
-        sure: asked before they are removed.
-        dry_run: only tell which.
-        kept: also where the configuration keeps the containers of stopped servers.
-
-    Raises:
-        PodmanError: it keeps them, and ``kept`` is False.
-    """
-    hub = read(path)
-    if not hub.spawner("", hub.offers[0]).remove and not (kept or dry_run):
-        raise PodmanError(
-            "This Hub keeps the containers of stopped servers (remove = False), with all that "
-            "users have installed in them. Say --kept to remove them."
-        )
-    found, complete = find(hub, usernames)
-    idle = [one for one in found if one.container.state.status in _AT_REST]
-    if not idle:
-        click.echo("nothing to remove")
-        return complete
-    table(_HEADINGS, [one.row() for one in idle])
-    if dry_run:
-        return complete
-    if not sure(f"Remove {len(idle)} containers?"):
-        return False
-    if any(one.container.state.status == "created" for one in idle):
-        time.sleep(_YOUNG_SECONDS)  # the Hub may be starting it
-
-    def remove(one: Server) -> None:
-        podman = one.place.spawner.podman(one.place.account)
-        with podman, contextlib.suppress(ContainerNotFound):
-            if podman.inspect(one.container.id).state.status in _AT_REST:
-                server.remove(podman, one.container)
-                click.echo(f"removed {one.container.name}")
-
-    return _each(idle, remove) and complete
 
 
 def _each(some: Sequence[Server], work: Callable[[Server], None]) -> bool:
