@@ -100,6 +100,11 @@ def end_services(account):
     until(lambda: not services(account))
 
 
+def connections(account):
+    """Return how many there are to the account's socket, also of those that nobody accepted."""
+    return Path("/proc/net/unix").read_text().count(f" {account.socket_path}\n")
+
+
 def ping(service):
     with closing(UserPodman(service)) as podman:
         return podman.ping()
@@ -193,9 +198,10 @@ def test_a_service_that_is_killed_over_and_over(start, fresh):
     ping(service)
     for pid in services(fresh.account):
         os.killpg(pid, signal.SIGSTOP)
+    before = connections(fresh.account)
     with ThreadPoolExecutor(1) as pool, closing(UserPodman(service)) as podman:
         answer = pool.submit(podman.info)
-        time.sleep(0.2)  # it is sent, and waits
+        until(lambda: connections(fresh.account) > before)
         end_services(fresh.account)
         told = r"was killed by signal 9 \(SIGKILL\) 3 times within 10 s\. .*for lack of memory"
         with pytest.raises(ServiceError, match=told):
