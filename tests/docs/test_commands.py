@@ -92,6 +92,24 @@ RUN = {
         prints=r" 1000/100 .* \./mine\n",
     ),
     "docs/how-to/migrate-from-dockerspawner.md sh 2": Run("ada", prints="1 0 +0 .* mine"),
+    "docs/how-to/pam.md sh 1": Run(
+        words={"NAME": "ada"},
+        then="""cd /; python - <<'END'
+from podmanspawner import ContainerSpec, UserPodman
+job = ContainerSpec(
+    image="docker.io/library/alpine:latest",
+    command=["sh", "-c", "ulimit -n; ulimit -c"],
+)
+with UserPodman.for_user("ada", activation="systemd") as podman:
+    print(podman.run(job, seconds=60).output)
+END""",
+        prints="16384\n0\n",
+    ),
+    "docs/how-to/pam.md sh 2": Run(
+        then="useradd -M newbie; loginctl enable-linger newbie;"
+        " systemctl start user@$(id -u newbie); stat -c '%U %a' /home/newbie",
+        prints="newbie 700",
+    ),
     "docs/how-to/scripting.md sh 1": Run(prints="words: 12\nexit code: 0"),
     "docs/how-to/shared-images.md sh 1": Run(
         prints=r"image_stores = \['/var/lib/shared-images/2026-09'\]", registries=True

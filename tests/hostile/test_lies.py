@@ -71,6 +71,10 @@ def facts(others_listener):
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_of_others_is_touched(bob, liar):
+    end = time.monotonic() + 60
+    while bob.processes("podman"):  # of tests before; what ends by itself writes as it does
+        assert time.monotonic() < end, bob.all_processes()
+        time.sleep(0.1)
     places = [bob.account.home, str(bob.account.runtime_dir)]
     before = [inventory(place) for place in places]
     yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 import requests
@@ -90,6 +90,16 @@ def deaths(hub, cause):
     return value(hub, metrics.DEATHS.name, cause=cause)
 
 
+@contextmanager
+def paused(pid):
+    """Let a process see all at once what is done meanwhile."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def pid_of_the_server(user):
     return int(user.podman("inspect", "--format", "{{.State.Pid}}", *user.containers()))
 
@@ -122,6 +132,21 @@ def test_what_happened_is_on_the_page(make_hub, config, user):
                 os.kill(pid, signal.SIGKILL)
     hub.until(lambda: deaths(hub, "lost_port") == 1)
     assert deaths(hub, "error") == 1
+
+    hub.until(lambda: not hub.server(user.name))
+    hub.begin(user.name)
+    with paused(hub.process.pid):
+        user.podman("rm", "-f", "-t0", *user.containers())
+    hub.until(lambda: deaths(hub, "gone") == 1)
+
+    hub.until(lambda: not hub.server(user.name))
+    hub.begin(user.name)
+    server = pid_of_the_server(user)
+    with paused(hub.process.pid):
+        for pid in (*user.processes("conmon"), server):
+            os.kill(pid, signal.SIGKILL)
+    hub.until(lambda: deaths(hub, "missed") == 1)
+    hub.until(lambda: not hub.server(user.name))
 
     assert "could not be pulled" in hub.fail_to_begin(user.name, "missing")
     assert stage(hub, "image", "failure") == 1
