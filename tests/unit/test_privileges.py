@@ -146,8 +146,13 @@ def test_time_is_limited_for_all_that_was_started(script):
     with pytest.raises(ServiceError, match=r"longer than 0.5 s"):
         privileges.run(ME, ["sh", "-c", f"exec 3>&1; {script}"], seconds=0.5)
     assert time.monotonic() - began < 3
-    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    assert "sleep 4321" not in left.stdout
+    # Killed already, but who is nobody's child here is gone only once the kernel got round to it.
+    while (
+        b"sleep 4321"
+        in subprocess.run(["ps", "-eo", "args"], capture_output=True, check=True).stdout
+    ):
+        assert time.monotonic() - began < 10
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("name", ["no-such-program", "podmän"])
