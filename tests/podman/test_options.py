@@ -173,13 +173,16 @@ def test_servers_with_ids_of_their_own(podman, ada):
         cmd=["sh", "-c", "date > /work/a && exec sleep 60"],
         user_mapping="auto-userns:size=2048",
         home_target="",
-        volumes={"of-auto": {"bind": "/work", "mode": "U"}},
     )
     facts = server.image_facts(podman, podman.images.inspect(TINY_JOVYAN))
     made = []
     try:
         for name in ("one", "two"):
-            own = replace(settings, server=ServerName("8081", "ada", name))
+            own = replace(
+                settings,
+                server=ServerName("8081", "ada", name),
+                volumes={f"of-{name}": {"bind": "/work", "mode": "U"}},
+            )
             made.append(
                 podman.create(replace(build(own, facts, podman.account, port=1), ports=()))
             )
@@ -194,7 +197,7 @@ def test_servers_with_ids_of_their_own(podman, ada):
     finally:
         for container in made:
             podman.remove(container)
-        ada.podman("volume", "rm", "of-auto")
+        ada.podman("volume", "rm", "-f", "of-one", "of-two")
 
 
 def test_named_volumes_belong_to_the_server(shown, ada):
