@@ -85,6 +85,8 @@ class Container:
     """Program that runs it, such as ``crun``, or its path."""
     memory_limit: int = 0
     """Bytes; 0 is no limit."""
+    stop_signal: str = ""
+    """Number or name of the signal by which it is asked to end."""
 
     @classmethod
     def parse(cls, value: object, where: str) -> Container:
@@ -102,6 +104,8 @@ class Container:
             state=ContainerState.parse(raw.get("State"), where),
             runtime=one_line(string(raw.get("OCIRuntime") or "", where)),
             memory_limit=integer(host_config.get("Memory") or 0, where),
+            # a number in Podman 4, a name in 5
+            stop_signal=one_line(str(config.get("StopSignal") or "")),
         )
 
 

@@ -17,7 +17,7 @@ from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from . import answers
+from . import answers, checks
 from .account import Account
 from .activation import Activation, PodmanService, service_for
 from .answers import Container, EngineInfo, Event, ExecResult, RunResult
@@ -59,6 +59,7 @@ _PIECES_SECONDS = 2.0
 _STAMP = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})\d*([+-]\d\d:\d\d|Z) ", re.MULTILINE)
 """To the millisecond: what was read at once has the same time, and Podman gives what is later."""
 _WARNINGS = 10
+_SETTLE_SECONDS = (0.02, 0.1, 0.5)
 _LIST_SECONDS = 60.0
 """For a list and all that is on it: how long it is, its account says."""
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
@@ -265,12 +266,31 @@ class UserPodman(RestClient):
         Raises:
             ContainerNotFound: there is none of that name or id.
         """
-        self.request(
+        self._settle(
             f"stop container {container}",
             "POST",
             f"containers/{_segment(container)}/stop",
             params={"timeout": seconds},
             seconds=seconds + 30.0,
+        )
+
+    def kill(self, container: str, *, signal: str | int = "SIGKILL") -> None:
+        """Send a signal to a container, without waiting for what comes of it.
+
+        Args:
+            container: name or id.
+            signal: its name or number.
+
+        Raises:
+            ContainerNotFound: there is none of that name or id.
+            PodmanError: it does not run.
+            SpecError: there is no such signal.
+        """
+        self.request(
+            f"send a signal to container {container}",
+            "POST",
+            f"containers/{_segment(container)}/kill",
+            params={"signal": checks.signal_number(signal)},
         )
 
     def remove(self, container: str) -> bool:
@@ -280,7 +300,7 @@ class UserPodman(RestClient):
             whether there was one.
         """
         try:
-            self.request(
+            self._settle(
                 f"remove container {container}",
                 "DELETE",
                 f"containers/{_segment(container)}",
@@ -290,6 +310,22 @@ class UserPodman(RestClient):
         except ContainerNotFound:
             return False
         return True
+
+    def _settle(self, operation: str, method: str, path: str, **options: Any) -> None:
+        """Send what ends a container, and again if it ended by itself at that very moment.
+
+        The engine then fails, since what it took for running has stopped.
+        """
+        for pause in _SETTLE_SECONDS:
+            try:
+                self.request(operation, method, path, **options)
+            except PodmanError as error:
+                if "container state improper" not in error.message:
+                    raise
+                time.sleep(pause)
+            else:
+                return
+        self.request(operation, method, path, **options)
 
     def inspect(self, container: str) -> Container:
         """Return what the engine says of a container.

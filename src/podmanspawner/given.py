@@ -97,7 +97,6 @@ class Given(PodmanOptions):
             with contextlib.closing(UserPodman(self._service(account))) as podman:
                 opened.append(podman)
                 try:
-                    podman.ping()
                     return work(podman)
                 except UntrustedServiceError as error:
                     metrics.REFUSED.add(reason=error.reason)

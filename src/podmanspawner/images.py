@@ -180,10 +180,7 @@ class Images:
         Raises:
             SpecError: there is no such policy, or it is no image.
         """
-        if policy not in get_args(PullPolicy):
-            raise SpecError(
-                "pull_policy", f"{policy!r} is none of {', '.join(get_args(PullPolicy))}."
-            )
+        _demand_policy(policy)
         name = name_here(image)
         return policy in ("always", "newer") or (policy == "missing" and not self.exists(name))
 
@@ -210,6 +207,19 @@ class Images:
             )
         except PodmanError as error:
             raise _not_pulled(name, error.message, found) from error
+
+    def _here(self, image: str, policy: PullPolicy) -> Image | None:
+        """Return the image if the policy takes the one that is here; None if it has it got."""
+        _demand_policy(policy)
+        name = name_here(image)
+        if policy in ("always", "newer"):
+            return None
+        try:
+            return self.inspect(name)
+        except ImageNotFound:
+            if policy == "never":
+                raise
+            return None
 
     def ensure(
         self,
@@ -239,12 +249,12 @@ class Images:
                 with the credentials.
         """
         name = name_here(image)
-        if not self.must_pull(image, policy):
-            return self.inspect(name)
+        if here := self._here(image, policy):
+            return here
         end = time.monotonic() + seconds
         with self._turn(name, end, progress) as waited:
-            if waited and not self.must_pull(image, policy):
-                return self.inspect(name)
+            if waited and (here := self._here(image, policy)):
+                return here
             try:
                 source = local_source(image)
                 with metrics.PULLS.timed(source="host" if source else "registry"):
@@ -421,22 +431,23 @@ class Images:
         number, group_number = _number(user), _number(group)
         if number is not None and (group_number is not None or number == 0):
             return number, group_number or 0
-        tables = self._tables(image)
-        uid, gid = _look_up(tables["passwd"], user, option)
+        files = ("passwd", "group") if group and group_number is None else ("passwd",)
+        passwd, *groups = self._tables(image, files)
+        uid, gid = _look_up(passwd, user, option)
         if group_number is not None:
             gid = group_number
         elif group:
-            gid = _look_up(tables["group"], group, option)[0]
+            gid = _look_up(groups[0], group, option)[0]
         return uid, gid
 
-    def _tables(self, image: Image) -> dict[str, str]:
+    def _tables(self, image: Image, files: tuple[str, ...]) -> list[str]:
         operation = f"read the users of image {image.id[:12]}"
         self._remove_forgotten_probes()
         body = json.dumps({"image": image.id, "labels": probe_labels()})
         made = self._engine.request_json(operation, "POST", "containers/create", data=body)
         container = answers.identifier(answers.obj(made, operation).get("Id"), operation)
         try:
-            return {name: self._file(container, f"/etc/{name}") for name in ("passwd", "group")}
+            return [self._file(container, f"/etc/{name}") for name in files]
         finally:
             self._engine.remove(container)
 
@@ -469,6 +480,11 @@ def probe_labels() -> dict[str, str]:
         _SINCE_LABEL: str(int(time.time())),
         _BY_LABEL: f"{_namespace()} {os.getpid()}",
     }
+
+
+def _demand_policy(policy: PullPolicy) -> None:
+    if policy not in get_args(PullPolicy):
+        raise SpecError("pull_policy", f"{policy!r} is none of {', '.join(get_args(PullPolicy))}.")
 
 
 def _quoted(reference: str) -> str:

@@ -63,6 +63,7 @@ class RestClient:
         self.engine_version: tuple[int, ...] = ()
         """Version of the engine, such as ``(4, 3, 1)``; known once it has answered."""
         self._service = service
+        self._awake = False
         self._cancelled = False
         self._reading = False
         self._turn = threading.Lock()
@@ -113,22 +114,49 @@ class RestClient:
             ServiceError: it does not answer.
             UntrustedServiceError: what answers is not the account's.
         """
-        for attempt in range(_WAKE_TRIES):
-            try:
-                with metrics.ANSWERS.timed():
-                    answer = self.request("wake up", "GET", "_ping", seconds=_WAKE_SECONDS)
-            except ServiceError as error:
-                # a service that goes idle this moment drops the connection: worth another try
-                dropped = isinstance(error.__cause__, podman.errors.APIError)
-                if not dropped or attempt == _WAKE_TRIES - 1:
-                    raise
-            else:
-                version = answer.headers.get("Libpod-API-Version", "")
-                self.engine_version = answers.version(version)
-                break
+        self._awake = False
+        self.request("wake up", "GET", "_ping", seconds=_WAKE_SECONDS)
         return self.engine_version
 
-    def request(
+    def request(self, operation: str, method: str, path: str, **options: Any) -> Any:
+        """Send one request to the engine's API and return its answer, read within its limits.
+
+        The first one wakes the service, and its answer tells the engine's version. One that
+        changes something is sent to a service that is awake.
+
+        Args:
+            operation: what it is for, in words that follow "could not".
+            method: HTTP method.
+            path: below ``/libpod/``, or below the version where ``compatible``.
+            options: as :meth:`_ask`.
+
+        Raises:
+            ServiceError: the service cannot be reached.
+            UntrustedServiceError: the answer is too late, too long or no HTTP.
+            PodmanError: the engine answered with an error.
+        """
+        if not self._awake and method != "GET":
+            self.ping()
+        if self._awake:
+            return self._ask(operation, method, path, **options)
+        began = time.monotonic()
+        try:
+            return self._wake(operation, method, path, **options)
+        finally:
+            status = "success" if self._awake else "failure"
+            metrics.ANSWERS.observe(time.monotonic() - began, status=status)
+
+    def _wake(self, operation: str, method: str, path: str, **options: Any) -> Any:
+        """Send the first request: a service that goes idle this moment drops it, not the next."""
+        for _ in range(_WAKE_TRIES - 1):
+            try:
+                return self._ask(operation, method, path, **options)
+            except ServiceError as error:
+                if not isinstance(error.__cause__, podman.errors.APIError):
+                    raise
+        return self._ask(operation, method, path, **options)
+
+    def _ask(
         self,
         operation: str,
         method: str,
@@ -145,12 +173,12 @@ class RestClient:
         headers: Mapping[str, str] | None = None,
         missing: type[PodmanError] = ContainerNotFound,
     ) -> Any:
-        """Send one request to the engine's API and return its answer, read within its limits.
+        """Send one request once.
 
         Args:
-            operation: what it is for, in words that follow "could not".
-            method: HTTP method.
-            path: below ``/libpod/``, or below the version where ``compatible``.
+            operation: as :meth:`request`.
+            method: as :meth:`request`.
+            path: as :meth:`request`.
             params: of the query.
             data: body, as JSON text or a file.
             seconds: limit for the whole call; None for a stream that the caller ends.
@@ -161,11 +189,6 @@ class RestClient:
             compatible: ask Docker's API, which the engine speaks too.
             headers: besides the usual ones; they are never logged.
             missing: the error that a status of 404 stands for.
-
-        Raises:
-            ServiceError: the service cannot be reached.
-            UntrustedServiceError: the answer is too late, too long or no HTTP.
-            PodmanError: the engine answered with an error.
         """
         self._begin(operation, only_reads=stream or only_reads or method == "GET")
         began = time.monotonic()
@@ -194,16 +217,23 @@ class RestClient:
             answer.status_code,
             1000 * (time.monotonic() - began),
         )
+        if not self._awake:
+            self._awake = True
+            self.engine_version = answers.version(answer.headers.get("Libpod-API-Version", ""))
         if answer.status_code in _OK or answer.status_code == _NOT_MODIFIED:
             return answer
-        kind = missing if answer.status_code == _NOT_FOUND else PodmanError
         allowance.shrink(MIB)  # an error is no stream
+        kind = missing if answer.status_code == _NOT_FOUND else PodmanError
+        raise self._refused(operation, answer, kind)
+
+    def _refused(self, operation: str, answer: Any, kind: type[PodmanError]) -> PodmanError:
+        """Return the error that an answer tells."""
         try:
             said = answers.error_message(answer.content)
         except requests.RequestException as error:  # of a stream it has not been read yet
             raise _unsound(operation, error) from error
         what_to_do = remedy(said, self.account)
-        raise kind(
+        return kind(
             f"Podman could not {operation}: {said}" + (f". {what_to_do}" if what_to_do else ""),
             operation=operation,
             status=answer.status_code,

@@ -172,6 +172,19 @@ def end_forgotten(podman: UserPodman, *containers: str, seconds: int = 0) -> boo
     return was_there
 
 
+def ask_to_end(podman: UserPodman, found: Container) -> bool:
+    """Send a server its stop signal; return whether it was sent.
+
+    Who holds its process sees its end at once: the engine's own way of stopping looks ten times a
+    second only.
+    """
+    try:
+        podman.kill(found.id, signal=found.stop_signal or "SIGTERM")
+    except (PodmanError, SpecError):  # it has just ended, or has a signal that has no name here
+        return False
+    return True
+
+
 def stop(podman: UserPodman, container: str, *, seconds: int) -> None:
     """Stop a running container; an error of the engine's is none if it has ended all the same.
 
@@ -558,16 +571,29 @@ def complaint(podman: UserPodman, started: Started, host: str) -> str | None:
     return podman.inspect(started.id).state.health
 
 
-def listening(podman: UserPodman, container: str, host: str, port: int) -> Container | None:
-    """Return the container if its port has a listener, which is proved to be the account's.
+def listening(
+    podman: UserPodman, container: str, host: str, port: int, *, has_ended: bool = False
+) -> bool:
+    """Whether a container's port has a listener, which is proved to be the account's.
+
+    Args:
+        podman: the account's Podman.
+        container: name or id.
+        host: address where it is to be listened on.
+        port: the port there.
+        has_ended: whether its process is known to have ended.
 
     Raises:
         ServerEnded: the container does not run any more.
         ContainerNotFound: nor is it there.
         UntrustedServiceError: somebody else listens.
     """
-    found = podman.inspect(container)
-    if not found.state.running:
+    for pause in (*_LOOK_AGAIN, 0.0):
+        found = podman.inspect(container)
+        if not has_ended or not found.state.running:
+            break
+        time.sleep(pause)  # the engine learns of it a moment later
+    if has_ended or not found.state.running:
         last_lines = last_words(podman, container)
         if "failed to exec pid1" in last_lines:  # the init process's words
             program = next(iter(found.command), "")
@@ -585,7 +611,7 @@ def listening(podman: UserPodman, container: str, host: str, port: int) -> Conta
             f"on by uid {foreign[0]}. Start the server again; it gets another port.",
             reason="peer",
         )
-    return found if uids else None
+    return bool(uids)
 
 
 def look(

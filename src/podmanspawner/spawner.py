@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from .answers import Container
     from .credentials import Keyring
+    from .watch import Watch
 
 metrics.publish()
 
@@ -143,7 +144,7 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
             report=report,
         )
         await self._pull_first(settings.image, keyring)
-        started = await self._with_podman(launch)
+        started = await self._with_podman(partial(self._launched, launch=launch))
         self.container_id, self._port = started.id, started.port
         await self._run_post_start(started.id)
         self._report(80, "Waiting for the server to answer")
@@ -159,12 +160,17 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
         Args:
             now: without the grace period.
         """
-        self._let_go()
+        watch, self._watch = self._watch, None
+        if watch:
+            watch.be_silent()
         seconds = 0 if now else self._grace_period
         try:
-            await self._surely(partial(self._stop, seconds=seconds))
+            await self._surely(partial(self._stop, seconds=seconds, watch=watch))
         except PodmanSpawnerError as error:
             await self._end_without_engine(error, seconds=seconds)
+        finally:
+            if watch:
+                watch.close()
         self.container_id = ""
 
     async def delete_forever(self) -> None:
@@ -279,16 +285,26 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
                 return podman.inspect(self.container_id)
         return server.find(podman, self._server_name, self._container_name)
 
-    def _stop(self, podman: UserPodman, *, seconds: int) -> None:
+    def _stop(self, podman: UserPodman, *, seconds: int, watch: Watch | None) -> None:
         found = self._found(podman)
-        self._end_container(podman, found, seconds=seconds)
+        self._end_container(podman, found, seconds=seconds, watch=watch)
         if found and self.remove:
             self._remove(podman, found)
 
-    def _end_container(self, podman: UserPodman, found: Container | None, *, seconds: int) -> None:
+    def _end_container(
+        self,
+        podman: UserPodman,
+        found: Container | None,
+        *,
+        seconds: int,
+        watch: Watch | None = None,
+    ) -> None:
         """End what runs of the server, whatever its engine knows of that."""
         if found and found.state.running:
-            server.stop(podman, found.id, seconds=seconds)
+            asked = bool(watch and seconds) and server.ask_to_end(podman, found)
+            ended = watch and asked and watch.wait(seconds)
+            if not (ended and self.remove):  # a kept one the engine must know as ended
+                server.stop(podman, found.id, seconds=0 if asked else seconds)
         else:
             names = [self._container_name, *filter(None, [self.container_id])]
             server.end_forgotten(podman, *names, seconds=seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
+import math
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,18 @@ from .readiness import speaks_http
 from .threads import in_thread
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .answers import Container
     from .client import UserPodman
     from .watch import Watch
 
-_TRY_SECONDS = 0.1
-_TRIES_A_LOOK = 5
+_TELL_SECONDS = 0.1
+_TRY_SECONDS = (0.01, 0.1)
+"""Least and most."""
+_TRY_SHARE = 0.05
+"""Of what the server has taken so far: so much is lost at most by looking now and then."""
+_LOOK_SECONDS = 0.5
 _HEALTH_SECONDS = 1.0
 _POLL_TRIES = 3
 _UNKNOWN_EXIT = 1
@@ -110,32 +116,47 @@ class Vigil(Given):
             metrics.DEATHS.add(cause="gone")
         return state
 
+    def _launched(
+        self, podman: UserPodman, *, launch: Callable[[UserPodman], server.Started]
+    ) -> server.Started:
+        """Start the container and hold its process: from then on there is nothing to ask."""
+        started = launch(podman)
+        found = podman.inspect(started.id)
+        if found.state.running:
+            self._watch = server.watch(podman, found, self._reach_ip, started.port)
+        return started
+
     async def _answers(self, started: server.Started) -> None:
         """Return once the server answers at its port, which is proved to be the account's.
 
-        The engine is asked now and then whether the server still runs, not at every try.
+        The engine is asked if something is wrong; where the process cannot be held, also whether
+        the server still runs, not at every try.
         """
         context = self._ssl_context()
-        for attempt in itertools.count():
+        began, asked = time.monotonic(), -math.inf
+        while True:
+            now = time.monotonic()
             answered = await speaks_http(
                 self._reach_ip, started.port, self.server.base_url, context
             )
-            asked = answered or attempt % _TRIES_A_LOOK == 0
-            if (
-                asked
-                and await self._with_podman(partial(self._listens, started=started))
-                and answered
-            ):
+            if answered and self._watch and self._watch.fine:
                 return
-            await asyncio.sleep(_TRY_SECONDS)
+            has_ended = self._watch is not None and not self._watch.running
+            unsure = has_ended or (self._watch is None and now > asked + _LOOK_SECONDS)
+            if answered or unsure:
+                asked = now
+                listens = await self._with_podman(
+                    partial(self._listens, started=started, has_ended=has_ended)
+                )
+                if listens and answered:
+                    return
+            least, most = _TRY_SECONDS
+            await asyncio.sleep(min(max((now - began) * _TRY_SHARE, least), most))
 
-    def _listens(self, podman: UserPodman, *, started: server.Started) -> bool:
-        """Whether the account listens at the server's port; then its process is held."""
+    def _listens(self, podman: UserPodman, *, started: server.Started, has_ended: bool) -> bool:
+        """Whether the account listens at the server's port, by the engine's and kernel's word."""
         place = (self._reach_ip, started.port)
-        found = server.listening(podman, started.id, *place)
-        if found and self._watch is None:
-            self._watch = server.watch(podman, found, *place)
-        return found is not None
+        return server.listening(podman, started.id, *place, has_ended=has_ended)
 
     async def _is_healthy(self, started: server.Started) -> None:
         """Return once the health check says so, if it is to be waited for."""
@@ -232,7 +253,7 @@ class Vigil(Given):
 
     async def _tell_the_hub(self, container: str) -> None:
         while self.pending:  # noqa: ASYNC110, the Hub has no event for it; who to tell comes later
-            await asyncio.sleep(_TRY_SECONDS)
+            await asyncio.sleep(_TELL_SECONDS)
         if self.container_id == container:
             await self.poll_and_notify()
 

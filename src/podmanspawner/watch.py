@@ -91,9 +91,7 @@ class Watch:
     @property
     def running(self) -> bool:
         """Whether the process still runs."""
-        poll = select.poll()
-        poll.register(self.descriptor, select.POLLIN)
-        return not poll.poll(0)
+        return not self.wait(0)
 
     @property
     def fine(self) -> bool:
@@ -115,6 +113,16 @@ class Watch:
 
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self.descriptor, ended)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the end of the process, at most so long; return whether it has ended."""
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLIN)
+        return bool(poll.poll(1000 * seconds))
+
+    def be_silent(self) -> None:
+        """Call nobody when the process ends, which is held still."""
+        self._forget()
 
     def _forget(self) -> None:
         if self._loop is not None:

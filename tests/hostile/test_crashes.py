@@ -121,9 +121,9 @@ SCENARIOS = [
     Scenario("stop", FULL, start, stop),
     Scenario("delete", KEPT, start_and_stop, delete),
     Scenario("start in vain", FULL, nothing, start_in_vain, first="sent POST containers/ID/start"),
-    Scenario("poll one that runs", FULL, start_and_kill, come_back, first="GET _ping"),
-    Scenario("poll one that has ended", FULL, end_unseen, come_back, first="GET _ping"),
-    Scenario("look into an image", NAMED, nothing, start, first="GET _ping", last="volumes"),
+    Scenario("poll one that runs", FULL, start_and_kill, come_back, first="GET containers/"),
+    Scenario("poll one that has ended", FULL, end_unseen, come_back, first="GET containers/"),
+    Scenario("look into an image", NAMED, nothing, start, first="GET images/", last="volumes"),
     Scenario("start one that was kept", KEPT, start_and_stop, start),
     Scenario("stop and keep", KEPT, start, stop),
 ]

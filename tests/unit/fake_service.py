@@ -117,8 +117,11 @@ class FakeService:
             raise
         return connection
 
-    def podman(self) -> UserPodman:
-        return UserPodman(self)
+    def podman(self, *, awake: bool = True) -> UserPodman:
+        """Return a client; one that has not met the service awake asks for that first."""
+        made = UserPodman(self)
+        made._awake = awake
+        return made
 
     def close(self) -> None:
         """End, and fail if something came that was not expected."""

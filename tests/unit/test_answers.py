@@ -39,6 +39,7 @@ CONTAINER = {
     "State": STATE,
     "HostConfig": {"Memory": 1 << 29},
 }
+STOP_SIGNALS = [({"StopSignal": 15}, "15"), ({"StopSignal": "SIGTERM"}, "SIGTERM"), ({}, "")]
 IMAGE = {
     "Id": ID,
     "User": "jovyan",
@@ -75,6 +76,13 @@ PARSERS = [
     pytest.param(ContainerState.parse, UNHEALTHY, id="unhealthy"),
     pytest.param(Volume.parse, VOLUME, id="volume"),
 ]
+
+
+@pytest.mark.parametrize(("told", "signal"), STOP_SIGNALS)
+def test_the_stop_signal(told, signal):
+    """A number in Podman 4, a name in 5."""
+    raw = {**CONTAINER, "Config": {**CONTAINER["Config"], **told}}
+    assert Container.parse(raw, "").stop_signal == signal
 
 
 def test_container():
@@ -194,6 +202,7 @@ def assert_types(found):
                 "running": bool,
                 "oom_killed": bool,
                 "memory_limit": int,
+                "stop_signal": str,
                 "command": tuple,
                 "entrypoint": tuple,
                 "names": tuple,

@@ -171,6 +171,41 @@ def test_nobody_answers_the_connection(fake):
     assert len(service.requests) == 3  # it may have gone idle that moment: tried again
 
 
+def test_the_first_question_wakes_the_service(fake):
+    """One that only reads may be asked again; its answer tells the version too."""
+    said = [cut_off(b""), cut_off(b""), http(b"{}", "Libpod-API-Version: 5.4.2")]
+    service = fake({"GET thing": lambda connection: send(connection, said.pop(0))})
+    podman = service.podman(awake=False)
+    assert podman.request_json("ask", "GET", "thing") == {}
+    assert podman.engine_version == (5, 4, 2)
+    assert [request.path for request in service.requests] == ["thing"] * 3
+
+
+def test_a_change_waits_until_the_service_is_awake(fake):
+    service = fake({**PING, "POST thing": cut_off(b"")})
+    podman = service.podman(awake=False)
+    with pytest.raises(ServiceError, match="did not answer"):
+        podman.request("change", "POST", "thing")
+    assert [request.path for request in service.requests] == ["_ping", "thing"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "request_line"),
+    [("remove", f"DELETE containers/{ID}"), ("stop", f"POST containers/{ID}/stop")],
+)
+def test_what_ends_at_that_moment_is_asked_again(fake, verb, request_line):
+    """What Podman 4.3 answers when conmon was faster."""
+    body = json.dumps({"message": "sending SIGKILL: container state improper: stopped"}).encode()
+    said = [http(body, status="500 Internal Server Error"), http(b"[]")]
+    service = fake({request_line: lambda connection: send(connection, said.pop(0))})
+    getattr(service.podman(), verb)(ID)
+    assert len(service.requests) == 2
+
+
+def send(connection, answer):
+    answer(connection) if callable(answer) else connection.sendall(answer)
+
+
 def test_wake_up_survives_a_dropped_connection(fake):
     drops = iter([cut_off(b""), cut_off(b"")])
 
