@@ -55,7 +55,7 @@ PULL_BEGINS, PULL_ENDS = 20, 49
 """Percentages of a start."""
 _LOOK_AGAIN = (0.05, 0.25, 1.0)
 """Seconds."""
-_LOG_AGAIN = (0.05, 0.1, 0.2, 0.4, 0.0)
+_LOG_AGAIN = (0.05, 0.1, 0.0)
 """Seconds."""
 _IMAGES_KNOWN = 100
 _KILLED = 128 + 9
@@ -115,6 +115,8 @@ def memory_limit(limit: int) -> str:
 class Started:
     """A container that has been started."""
 
+    account: Account
+    """Whose it is."""
     id: str
     port: int
     """Port of the host on which the server is to be reached."""
@@ -332,7 +334,7 @@ def _resume(
         time.sleep(pause)
         with contextlib.suppress(PortTaken):
             podman.start(old.id)
-            return Started(old.id, kept_port(old) or 0, resumed=True)
+            return Started(podman.account, old.id, kept_port(old) or 0, resumed=True)
     podman.remove(old.id)
     return None
 
@@ -362,7 +364,7 @@ def _create_and_start(
             if attempt == PORT_TRIES or settings.port:
                 raise
         else:
-            return Started(made, port, resumed=False)
+            return Started(podman.account, made, port, resumed=False)
     raise AssertionError  # the last attempt returns or raises
 
 
@@ -641,10 +643,10 @@ def look(
     return found, is_well
 
 
-def watch(podman: UserPodman, found: Container, host: str, port: int) -> Watch | None:
+def watch(account: Account, found: Container, host: str, port: int) -> Watch | None:
     """Hold a running server, so that its end is noticed; None if that cannot be done."""
     try:
-        return Watch(podman.account, found.state, host, port, memory_limit=found.memory_limit)
+        return Watch(account, found.state, host, port, memory_limit=found.memory_limit)
     except Unwatchable as error:
-        log.info("%s: %s: %s", podman.account.name, found.name, error)
+        log.info("%s: %s: %s", account.name, found.name, error)
         return None

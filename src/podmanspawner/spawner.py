@@ -144,13 +144,13 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
             report=report,
         )
         await self._pull_first(settings.image, keyring)
-        started = await self._with_podman(partial(self._launched, launch=launch))
+        started = await self._with_podman(launch)
         self.container_id, self._port = started.id, started.port
+        self._hold_soon(started)
         await self._run_post_start(started.id)
         self._report(80, "Waiting for the server to answer")
         await self._answers(started)
         await self._is_healthy(started)
-        self._notice_the_end()
         proto = "https" if certificates else "http"
         return f"{proto}://{_url_host(self._reach_ip)}:{started.port}"
 
@@ -161,6 +161,7 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
             now: without the grace period.
         """
         watch, self._watch = self._watch, None
+        self._let_go()
         if watch:
             watch.be_silent()
         seconds = 0 if now else self._grace_period
