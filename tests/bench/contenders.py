@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import socket
 import subprocess
 import time
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,17 +25,22 @@ from podmanspawner import UserPodman
 PORT = 8888
 API = "/v5.0.0/libpod"
 WAIT_SECONDS = 30
+LOCAL_ANSWERING = [
+    *("sh", "-c"),
+    'url="${JUPYTERHUB_SERVICE_URL#*//*:}"; exec busybox httpd -f -p "127.0.0.1:${url%%/*}" -h /',
+]
+"""What answers within milliseconds in a container, without one, at the port the Hub has chosen."""
 
 
 @dataclass
 class Place:
-    """An account with the image, and a service in it that never goes idle."""
+    """An account with the image, and for those who need it a service that never goes idle."""
 
     user: RealAccount
     network: str
     """As ``podman run --network`` takes it: what PodmanSpawner chooses on this host."""
     folder: Path
-    service: subprocess.Popen = field(init=False)
+    service: subprocess.Popen | None = None
 
     def __post_init__(self) -> None:
         self.user.load(TINY_JOVYAN)
@@ -55,6 +59,9 @@ class Place:
             "env": self.environment,
             "cwd": "/",
         }
+
+    def serve(self) -> None:
+        """Start the service."""
         self.service = subprocess.Popen(
             ["podman", "system", "service", "--time=0", f"unix://{self.socket}"],
             **self.as_account,
@@ -65,8 +72,9 @@ class Place:
             time.sleep(0.01)
 
     def close(self) -> None:
-        self.service.kill()
-        self.service.wait()
+        if self.service:
+            self.service.kill()
+            self.service.wait()
 
     @property
     def executable(self) -> str:
@@ -91,13 +99,15 @@ class Contender:
     """Something that starts, looks at and stops one server; made anew for each start."""
 
     title = ""
-    asks_hub = True
-    """Whether it is a spawner, whose work is done in the event loop and its threads."""
     port = 0
     """Where the server answers, once it has been started."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, name: str = "") -> None:
         self.place = place
+        self.name = name
+
+    def prepare(self) -> None:
+        """Do what is to be done before the clock runs."""
 
     async def start(self) -> None:
         raise NotImplementedError
@@ -132,7 +142,6 @@ class Floor(Contender):
     """A bare HTTP client that creates and starts the very container that PodmanSpawner would."""
 
     title = "floor: create and start"
-    asks_hub = False
     spec: dict | None = None
     """What PodmanSpawner has the engine create."""
 
@@ -186,8 +195,8 @@ class Run(Contender):
 class Spawned(Contender):
     """A spawner with the Hub's own objects around it."""
 
-    def __init__(self, place: Place) -> None:
-        super().__init__(place)
+    def __init__(self, place: Place, name: str = "") -> None:
+        super().__init__(place, name)
         self.spawner = self.make()
 
     def make(self):
@@ -209,7 +218,7 @@ class Ours(Spawned):
     title = "PodmanSpawner"
 
     def make(self):
-        return lone_spawner(self.place.user.name, service_idle_seconds=3600)
+        return lone_spawner(self.place.user.name, name=self.name, service_idle_seconds=3600)
 
 
 class Asleep(Ours):
@@ -218,16 +227,13 @@ class Asleep(Ours):
     title = "PodmanSpawner, its Podman asleep"
 
     def make(self):
-        return lone_spawner(self.place.user.name, service_idle_seconds=1)
+        return lone_spawner(self.place.user.name, name=self.name, service_idle_seconds=1)
 
-    async def start(self) -> None:
+    def prepare(self) -> None:
         end = time.monotonic() + WAIT_SECONDS
         while self.place.user.processes("--time=1"):
             assert time.monotonic() < end
             time.sleep(0.05)
-        began = time.perf_counter()
-        await super().start()
-        self.took = time.perf_counter() - began
 
 
 class Cli(Spawned):
@@ -238,6 +244,7 @@ class Cli(Spawned):
         return lone(
             PodmanCLISpawner,
             self.place.user.name,
+            name=self.name,
             image=TINY_JOVYAN,
             cmd=ANSWERING,
             remove=True,
@@ -255,11 +262,11 @@ class Docker(Spawned):
     title = "dockerspawner on Podman's socket"
 
     def make(self):
-        name = self.place.user.name
         home = self.place.user.account.home
         return lone(
             DockerSpawner,
-            name,
+            self.place.user.name,
+            name=self.name,
             image=TINY_JOVYAN,
             pull_policy="never",
             cmd=ANSWERING,
@@ -279,12 +286,11 @@ class Local(Spawned):
     title = "SimpleLocalProcessSpawner"
 
     def make(self):
-        where = "${JUPYTERHUB_SERVICE_URL#*//*:}"
-        command = f'url="{where}"; exec busybox httpd -f -p "127.0.0.1:${{url%%/*}}" -h /'
         spawner = lone(
             SimpleLocalProcessSpawner,
             self.place.user.name,
-            cmd=["sh", "-c", command],
+            name=self.name,
+            cmd=LOCAL_ANSWERING,
             home_dir_template=str(self.place.folder / "{username}"),
         )
         spawner.ip = "127.0.0.1"
@@ -311,8 +317,3 @@ def remember_spec() -> None:
         return usual(self, spec)
 
     UserPodman.create = create
-
-
-def leave_as_account() -> None:
-    """Keep the Hub's own user out of it: who is measured is told so by its place."""
-    os.environ.pop("DOCKER_HOST", None)

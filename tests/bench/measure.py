@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import math
 import os
 import resource
+import signal
 import statistics
 import time
 from pathlib import Path
@@ -76,3 +78,17 @@ def exponent(points: dict[int, float]) -> float:
     """Return the power of the number by which a figure grows, by least squares of logarithms."""
     logs = [(math.log(number), math.log(figure)) for number, figure in points.items()]
     return statistics.linear_regression(*zip(*logs, strict=True)).slope
+
+
+def report_loop(path: str) -> None:
+    """Write how long the running event loop was held, whenever SIGUSR2 comes, and begin anew."""
+    held: list[float] = []
+    loop = asyncio.get_running_loop()
+    loop.watching = loop.create_task(watch_loop(held))  # or it would be collected
+
+    def report() -> None:
+        Path(f"{path}.new").write_text(json.dumps(held or [0.0]))
+        Path(f"{path}.new").rename(path)
+        held.clear()
+
+    loop.add_signal_handler(signal.SIGUSR2, report)
