@@ -345,7 +345,7 @@ class Images:
         except PodmanError as error:
             raise _not_pulled(name, error.message, found) from error
         except UntrustedServiceError as error:
-            if error.reason != "deadline":
+            if error.reason != "deadline" or time.monotonic() < end:
                 raise
             why = f"it took more than {seconds:.0f} s. Raise pull_timeout, and start_timeout too"
             raise _not_pulled(name, why, found) from error

@@ -133,7 +133,7 @@ SERVED = [
     Scenario("start", FULL, nothing, start),
     Scenario("stop", FULL, start, stop),
     Scenario("delete", KEPT, start_and_stop, delete),
-    Scenario("poll one that runs", FULL, start_and_kill, come_back, first="GET _ping"),
+    Scenario("poll one that runs", FULL, start_and_kill, come_back, first="GET containers/"),
 ][: None if EVERY == 1 else 2]
 """What the account's service is asked for when it is killed; the first two have most of it."""
 VERB_SECONDS = 20

@@ -97,8 +97,8 @@ class Lie:
 
 
 START = "ping exists pull image list probe archive remove find create start inspect"
-POLL = "ping inspect logs remove"
-STOP = "ping inspect stop remove"
+POLL = "inspect logs remove"
+STOP = "inspect kill stop remove"
 JSON_START = "image list probe find create inspect"
 
 
@@ -274,6 +274,12 @@ STATES = {
     "a start in the year 9999": _state("StartedAt", "9999-12-31T23:59:59Z", "fine"),
     "a start in the year 0": _state("StartedAt", "0000-00-00T00:00:00Z", "protocol"),
     "a start some day": _state("StartedAt", "some day", "protocol"),
+    **{
+        f"the stop signal {str(lie)[:20]!r}": Lie(
+            Change(("Config", "StopSignal"), lie), "fine", "inspect", "inspect", "inspect"
+        )
+        for lie in (0, -1, 1 << 62, "SIGNONE", "9" * 5000, [[]] * 900, {"a": 1}, FORGED)
+    },
     "an error of the runtime that forges the log": Lie(
         Change(("State",), {"Status": "exited", "ExitCode": 1, "Error": FORGED}),
         "engine",
@@ -327,8 +333,8 @@ FOUND = {
     "somebody else's port": _found(
         (), lambda f: _labelled(f["kept"], f["port"]), "peer", remove=False
     ),
-    "the port of root": _found(
-        (), lambda f: _labelled(f["kept"], f["root_port"]), "peer", remove=False
+    "a port of root, where nobody answers": _found(
+        (), lambda f: _labelled(f["kept"], f["root_port"]), "timeout", remove=False
     ),
     "a port where nobody listens": _found(
         (), lambda f: _labelled(f["kept"], 1), "timeout", remove=False
