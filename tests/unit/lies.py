@@ -158,15 +158,16 @@ def tar(text=b"", **options):
     return buffer.getvalue()
 
 
-def sparse_tar(size=1 << 40):
-    """One hole of a terabyte."""
+def sparse_tar(size=1 << 40, *, broken_off=False):
+    """One hole of a terabyte; or a list of holes that breaks off."""
     header = bytearray(tar(b"", type=tarfile.GNUTYPE_SPARSE)[:512])
     header[257:265] = b"ustar  \0"
     header[386 : 386 + 96] = bytes(96)
+    header[482] = broken_off
     header[483:495] = tarfile.itn(size, 12, tarfile.GNU_FORMAT)
     header[148:156] = b" " * 8
     header[148:156] = b"%06o\0 " % sum(header)
-    return bytes(header) + bytes(1024)
+    return bytes(header) + bytes(0 if broken_off else 1024)
 
 
 def nested_tar(kind=tarfile.GNUTYPE_LONGNAME, depth=500):
@@ -365,6 +366,7 @@ ARCHIVES = {
     "a packed archive": _archive(gzip.compress(tar(b"x")), "protocol"),
     "half an archive": _archive(tar(b"x" * 600)[:700], "protocol spec"),
     "a hole of a terabyte": _archive(sparse_tar(), "spec"),
+    "a list of holes that breaks off": _archive(sparse_tar(broken_off=True), "protocol"),
     "a symlink to /etc/shadow": _archive(
         tar(type=tarfile.SYMTYPE, linkname="/etc/shadow"), "spec"
     ),

@@ -121,7 +121,7 @@ CALLS = {
     "exec": lambda podman: podman.exec("a", ["b"]),
     "exists": lambda podman: podman.images.exists("a"),
     "image": lambda podman: podman.images.inspect("a"),
-    "pull": lambda podman: podman.images.pull("a", progress=lambda line: line.encode()),
+    "pull": lambda podman: podman.images.pull("a", progress=lambda told: told.message.encode()),
     "users": lambda podman: podman.images.user_ids(Image.parse({"Id": ID, "User": "a"}, "")),
 }
 
@@ -145,6 +145,7 @@ ARCHIVES = st.sampled_from([tar(b"x" * 600), sparse_tar(), nested_tar(depth=3), 
 
 @given(ARCHIVES, st.lists(st.tuples(st.integers(0, 1500), st.binary(max_size=12)), max_size=6))
 @example(nested_tar(), [])
+@example(sparse_tar(broken_off=True), [])
 def test_an_archive(archive, changes):
     broken = bytearray(archive)
     for place, piece in changes:
