@@ -10,7 +10,7 @@ with_env := . .ci/env &&
 keep_figures := PODMANSPAWNER_FIGURES=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test test-unit test-podman test-hostile test-hub test-browser test-docs test-package test-machines matrix machine crashes soak fuzz bench lint docs setup-test setup-unit setup-lint setup-docs clean
+.PHONY: help demo demo-clean test test-unit test-podman test-hostile test-hub test-browser test-docs test-package test-machines matrix machine crashes soak fuzz bench lint docs setup-test setup-unit setup-fuzz setup-lint setup-docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -33,9 +33,9 @@ test-podman: setup-test ## tests against the real engine
 test-hostile: setup-test ## what a hostile account may try
 	@$(with_env) $(keep_figures) pytest tests/hostile $(PYTEST_ARGS)
 
-fuzz: setup-unit ## an hour of random input to all that reads what comes from outside
+fuzz: setup-fuzz ## an hour of random input to all that reads what comes from outside
 	@$(with_env) $(keep_figures) pytest tests/unit/test_fuzz.py tests/unit/test_answers.py \
-		tests/unit/test_names.py tests/unit/test_options.py tests/unit/test_pulls.py \
+		tests/unit/test_names.py tests/unit/test_options.py tests/unit/test_pulls.py tests/fuzz \
 		--hypothesis-profile=hour --timeout=0 $(PYTEST_ARGS)
 
 test-hub: setup-test ## tests of a real Hub from end to end
@@ -80,6 +80,9 @@ setup-test:
 
 setup-unit:
 	@.ci/setup unit
+
+setup-fuzz:
+	@.ci/setup unit fuzz
 
 setup-lint:
 	@.ci/setup lint

@@ -67,7 +67,10 @@ SECTIONS = (
         "Inputs",
         "Generated input for what reads outside data: it is read, or refused with an error of the "
         "project's own.",
-        tuple(f"unit/test_{name}.py" for name in ("fuzz", "answers", "names", "options", "pulls")),
+        (
+            *(f"unit/test_{name}.py" for name in ("fuzz", "answers", "names", "options", "pulls")),
+            "fuzz/test_targets.py",
+        ),
         inputs=True,
     ),
 )

@@ -56,6 +56,8 @@ _PULL_BYTES = 64 * MIB
 """A line for each second and each of the layers that are copied at a time, six."""
 _PASSWD_BYTES = 256 * KIB
 _LOOK_SECONDS = 0.2
+_OF_TARS = (tarfile.TarError, ValueError, ArithmeticError, LookupError)
+"""What the reader of tars lets out of it, when a tar is none."""
 
 _turns: weakref.WeakValueDictionary[tuple[int, str], threading.Lock] = (
     weakref.WeakValueDictionary()
@@ -345,7 +347,7 @@ class Images:
         except PodmanError as error:
             raise _not_pulled(name, error.message, found) from error
         except UntrustedServiceError as error:
-            if error.reason != "deadline":
+            if error.reason != "deadline" or time.monotonic() < end:
                 raise
             why = f"it took more than {seconds:.0f} s. Raise pull_timeout, and start_timeout too"
             raise _not_pulled(name, why, found) from error
@@ -504,7 +506,7 @@ def _first_file(content: bytes, operation: str) -> str:
                 return ""
             file = archive.extractfile(member)
             return file.read(_PASSWD_BYTES).decode(errors="replace") if file else ""
-    except (tarfile.TarError, ValueError, OverflowError, RecursionError, OSError) as error:
+    except (*_OF_TARS, RecursionError, OSError) as error:
         raise UntrustedServiceError(
             f"{operation}: no sound tar archive came.", reason="protocol"
         ) from error

@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 STREAM_BYTES = 1024 * MIB
 _WAKE_SECONDS = 30.0
 _WAKE_TRIES = 3
+_DROP_SECONDS = 5.0
 _OK = range(200, 300)
 _NOT_MODIFIED = 304  # started or stopped already
 _NOT_FOUND = 404
@@ -147,12 +148,17 @@ class RestClient:
             metrics.ANSWERS.observe(time.monotonic() - began, status=status)
 
     def _wake(self, operation: str, method: str, path: str, **options: Any) -> Any:
-        """Send the first request: a service that goes idle this moment drops it, not the next."""
+        """Send the first request: a service that goes idle this moment drops it, not the next.
+
+        One that drops it later would have a call last several times as long as it may.
+        """
+        end = time.monotonic() + _DROP_SECONDS
         for _ in range(_WAKE_TRIES - 1):
             try:
                 return self._ask(operation, method, path, **options)
             except ServiceError as error:
-                if not isinstance(error.__cause__, podman.errors.APIError):
+                dropped = isinstance(error.__cause__, podman.errors.APIError)
+                if not dropped or time.monotonic() > end:
                     raise
         return self._ask(operation, method, path, **options)
 

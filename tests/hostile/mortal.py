@@ -45,6 +45,7 @@ c.Spawner.poll_interval = 0
 c.Spawner.pre_spawn_hook = ends_at_once
 """
 _SETTLE_SECONDS = 10
+_INTERNAL_SSL = "internal_ssl = True"
 _IDLE = ("system service", "podman pause", "catatonit -P", "/podman\0")
 
 
@@ -79,7 +80,11 @@ class Refused(Exception):  # noqa: N818, it is the Hub's answer
 class MortalHub(Hub):
     """A Hub forked from one that is imported already, without a proxy of its own."""
 
-    url = property(lambda self: f"http://127.0.0.1:{self.hub_port}")
+    behind_proxy = False
+    """Whether it answers nobody but its proxy, as with ``internal_ssl``."""
+    url = property(
+        lambda self: f"http://127.0.0.1:{self.port if self.behind_proxy else self.hub_port}"
+    )
 
     def __init__(self, forker: Forker, folder: Path, extra: str) -> None:
         super().__init__(folder, extra)
@@ -100,6 +105,27 @@ class MortalHub(Hub):
                     return
             assert time.monotonic() < end, self.tail()
             time.sleep(0.01)
+
+    def make_certificates(self) -> None:
+        """Have what a Hub and its proxy need before the first of them is there."""
+        command = [sys.executable, "-m", "jupyterhub", "-f", str(self.config)]
+        with self.log.open("ab") as log:
+            subprocess.run(
+                [*command, "--generate-certs"],
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                check=True,
+                timeout=60,
+            )
+
+    def pair(self, name: str) -> tuple[str, str, str]:
+        """Return the files of a key, its certificate, and of those whom its owner trusts."""
+        folder = self.folder / "internal-ssl"
+        trusted = "hub" if name == "hub-internal" else name
+        files = (f"{name}/{name}.key", f"{name}/{name}.crt", f"{trusted}-ca_trust.crt")
+        key, certificate, authorities = (str(folder / file) for file in files)
+        return key, certificate, authorities
 
     @property
     def dead(self) -> bool:
@@ -164,13 +190,21 @@ class Site:
         self._kills: deque[float] = deque(maxlen=direct._CRASHES - 1)
 
     def _start_proxy(self) -> subprocess.Popen:
-        hub = self.hub
+        hub, proto, options = self.hub, "http", []
+        if hub.behind_proxy:
+            hub.make_certificates()
+            proto = "https"
+            for what in ("api", "client"):  # to the Hub, to servers
+                files = dict(zip(("key", "cert", "ca"), hub.pair(f"proxy-{what}"), strict=True))
+                options += [f"--{what}-ssl-{name}={file}" for name, file in files.items()]
+                options += [f"--{what}-ssl-request-cert", f"--{what}-ssl-reject-unauthorized"]
         return subprocess.Popen(
             [
                 "configurable-http-proxy",
                 *("--ip", "127.0.0.1", "--port", str(hub.port)),
                 *("--api-ip", "127.0.0.1", "--api-port", str(hub.api_port)),
-                *("--default-target", f"http://127.0.0.1:{hub.hub_port}"),
+                *("--default-target", f"{proto}://127.0.0.1:{hub.hub_port}"),
+                *options,
             ],
             env={**os.environ, "CONFIGPROXY_AUTH_TOKEN": "proxy-secret"},
             stdout=subprocess.DEVNULL,
@@ -178,11 +212,18 @@ class Site:
         )
 
     def configure(self, extra: str) -> None:
-        """Let the next Hub be configured so."""
+        """Let the next Hub be configured so, and the proxy as it has to be."""
         self.hub.config.write_text(self._common + extra)
+        if self.hub.behind_proxy != (_INTERNAL_SSL in extra):
+            self.hub.behind_proxy = not self.hub.behind_proxy
+            self._end_proxy()
+            self._proxy = self._start_proxy()
 
     def close(self) -> None:
         self.hub.kill()
+        self._end_proxy()
+
+    def _end_proxy(self) -> None:
         self._proxy.kill()
         self._proxy.wait()
 
@@ -276,10 +317,15 @@ class Site:
         return {name for name, status in self.containers().items() if status.startswith("Up")}
 
     def routes(self) -> set[str]:
+        proto, options = "http", {}
+        if self.hub.behind_proxy:
+            key, certificate, authorities = self.hub.pair("hub-internal")
+            proto, options = "https", {"cert": (certificate, key), "verify": authorities}
         answer = requests.get(
-            f"http://127.0.0.1:{self.hub.api_port}/api/routes",
+            f"{proto}://127.0.0.1:{self.hub.api_port}/api/routes",
             headers={"Authorization": "token proxy-secret"},
             timeout=10,
+            **options,
         )
         return {route for route in answer.json() if route.startswith("/user/")}
 

@@ -49,6 +49,7 @@ _STEPS = {
     r"GET containers/[^/]+/archive": "archive",
     r"GET containers/[^/]+/logs": "logs",
     r"POST containers/[^/]+/start": "start",
+    r"POST containers/[^/]+/kill": "kill",
     r"POST containers/[^/]+/stop": "stop",
     r"DELETE containers/[^/]+": "remove",
 }
@@ -128,7 +129,7 @@ class LyingService(FakeService):
         self.made: dict[str, Made] = {}
         self.steps: list[str] = []
         self.lie, self.at, self.facts = "", "", {}
-        self.listens, self.ends = True, False
+        self.listens, self.ends, self.obeys = True, False, True
 
     def order(self, order: dict) -> object:
         """Do as the test says: change what is so, and return what was asked for."""
@@ -211,6 +212,9 @@ class LyingService(FakeService):
         container.end()
         container.exit_code = 137
         return http(status="204 No Content")
+
+    def _kill(self, container: Made) -> bytes:
+        return self._stop(container) if self.obeys else http(status="204 No Content")
 
     def _remove(self, container: Made) -> object:
         container.end()

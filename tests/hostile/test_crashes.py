@@ -41,6 +41,31 @@ c.PodmanSpawner.volumes = {"of-{username}": "/data"}
 c.PodmanSpawner.delete_volumes = True
 c.PodmanSpawner.container_user = "1000:1000"
 """
+ANSWERING_TLS = """
+import os, socket, ssl
+names = ("CLIENT_CA", "CERTFILE", "KEYFILE")
+ca, cert, key = (os.environ[f"JUPYTERHUB_SSL_{name}"] for name in names)
+context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=ca)
+context.verify_mode = ssl.CERT_REQUIRED
+context.load_cert_chain(cert, key)
+listener = socket.create_server(("", 8888))
+while True:
+    try:
+        with context.wrap_socket(listener.accept()[0], server_side=True) as connection:
+            connection.settimeout(5)
+            connection.recv(9999)
+            connection.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\n")
+    except OSError:
+        pass
+"""
+SSL = f"""{FULL}
+c.JupyterHub.internal_ssl = True
+c.JupyterHub.trusted_alt_names = ["DNS:hub.internal"]
+c.ConfigurableHTTPProxy.api_url = c.ConfigurableHTTPProxy.api_url.replace("http:", "https:")
+c.PodmanSpawner.read_only_volumes = {{"/usr": "/usr", "/lib": "/lib", "/lib64": "/lib64"}}
+c.PodmanSpawner.cmd = ["/usr/bin/python3", "-c", {ANSWERING_TLS!r}]
+"""
+"""With the host's Python, as the tiny image has none."""
 EVERY = int(os.environ.get("PODMANSPAWNER_CRASH_EVERY", "4"))
 """Which steps somebody is killed at: 1 is each of them, as ``make crashes`` has it."""
 RANDOM_KILLS = 24 // EVERY
@@ -126,6 +151,7 @@ SCENARIOS = [
     Scenario("look into an image", NAMED, nothing, start, first="GET images/", last="volumes"),
     Scenario("start one that was kept", KEPT, start_and_stop, start),
     Scenario("stop and keep", KEPT, start, stop),
+    Scenario("start with internal_ssl", SSL, nothing, start),
 ]
 SERVED = [
     Scenario("restart", FULL, start, restart),
@@ -133,7 +159,7 @@ SERVED = [
     Scenario("start", FULL, nothing, start),
     Scenario("stop", FULL, start, stop),
     Scenario("delete", KEPT, start_and_stop, delete),
-    Scenario("poll one that runs", FULL, start_and_kill, come_back, first="GET _ping"),
+    Scenario("poll one that runs", FULL, start_and_kill, come_back, first="GET containers/"),
 ][: None if EVERY == 1 else 2]
 """What the account's service is asked for when it is killed; the first two have most of it."""
 VERB_SECONDS = 20

@@ -25,7 +25,7 @@ AGAIN_SECONDS = 1
 START_SECONDS = 60
 """The Hub's start_timeout."""
 LIES = [
-    ("wire: silence", "ping"),
+    ("wire: silence", "find"),
     ("wire: a body that drips", "image"),
     ("wire: chunks that drip", "find"),
     ("wire: continue that drips", "inspect"),

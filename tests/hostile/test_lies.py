@@ -33,15 +33,21 @@ START_SECONDS = 3.0
 LATE_SECONDS = 0.3
 VERB_SECONDS = 12.0
 TOKEN = "a" * 32
-LISTEN = (
-    "import socket, time; s = socket.create_server(('127.0.0.1', 0));"
-    "print(s.getsockname()[1], flush=True); time.sleep(1e6)"
-)
+LISTEN = """
+import socket
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+while True:
+    connection = listener.accept()[0]
+    connection.recv(1000)
+    connection.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\n")
+    connection.close()
+"""
 
 
 @pytest.fixture(scope="module")
 def others_listener(bob):
-    """Return the port and the pid of a process of somebody else's that listens."""
+    """Return the port and the pid of a server of somebody else's."""
     account = bob.account
     process = subprocess.Popen(
         ["python3", "-c", LISTEN],
@@ -117,7 +123,8 @@ class Trial:
         lone.clear_state()
         lone.api_token = TOKEN
         lone.remove = self.lie.options.get("remove", True)
-        lone.pull_policy = "always" if step == "pull" else "missing"
+        lone.pull_policy = "always" if step in ("ping", "pull") else "missing"
+        lone.registry_credentials = (lambda _spawner: {}) if step == "exists" else None
 
     async def run(self):
         await self._prepare()
@@ -171,7 +178,7 @@ class Trial:
         if self.verb == "start":
             return await asyncio.wait_for(self.spawner.start(), START_SECONDS)
         if self.verb == "stop":
-            return await self.spawner.stop(now=True)
+            return await self.spawner.stop(now=self.step == "stop")
         return self._check_poll(await self.spawner.poll())
 
     def _check_poll(self, said):
@@ -239,3 +246,13 @@ async def test_without_a_lie_all_is_well(liar, try_lie, verb):
         taken |= set(liar.order()["steps"][before:])
         await trial._end()
     assert taken >= set(wanted)
+
+
+async def test_a_stop_signal_that_nobody_obeys(liar, try_lie):
+    """The service says that it was sent; the process that is held says that it did nothing."""
+    trial = try_lie(name="wire: silence", verb="stop", step="kill")
+    await trial._prepare()
+    liar.order(obeys=False, steps=[])
+    await trial._do()
+    assert liar.order()["steps"] == ["inspect", "kill", "stop", "remove"]
+    assert liar.order()["made"] == []

@@ -97,8 +97,8 @@ class Lie:
 
 
 START = "ping exists pull image list probe archive remove find create start inspect"
-POLL = "ping inspect logs remove"
-STOP = "ping inspect stop remove"
+POLL = "inspect logs remove"
+STOP = "inspect kill stop remove"
 JSON_START = "image list probe find create inspect"
 
 
@@ -158,15 +158,16 @@ def tar(text=b"", **options):
     return buffer.getvalue()
 
 
-def sparse_tar(size=1 << 40):
-    """One hole of a terabyte."""
+def sparse_tar(size=1 << 40, *, broken_off=False):
+    """One hole of a terabyte; or a list of holes that breaks off."""
     header = bytearray(tar(b"", type=tarfile.GNUTYPE_SPARSE)[:512])
     header[257:265] = b"ustar  \0"
     header[386 : 386 + 96] = bytes(96)
+    header[482] = broken_off
     header[483:495] = tarfile.itn(size, 12, tarfile.GNU_FORMAT)
     header[148:156] = b" " * 8
     header[148:156] = b"%06o\0 " % sum(header)
-    return bytes(header) + bytes(1024)
+    return bytes(header) + bytes(0 if broken_off else 1024)
 
 
 def nested_tar(kind=tarfile.GNUTYPE_LONGNAME, depth=500):
@@ -274,6 +275,12 @@ STATES = {
     "a start in the year 9999": _state("StartedAt", "9999-12-31T23:59:59Z", "fine"),
     "a start in the year 0": _state("StartedAt", "0000-00-00T00:00:00Z", "protocol"),
     "a start some day": _state("StartedAt", "some day", "protocol"),
+    **{
+        f"the stop signal {str(lie)[:20]!r}": Lie(
+            Change(("Config", "StopSignal"), lie), "fine", "inspect", "inspect", "inspect"
+        )
+        for lie in (0, -1, 1 << 62, "SIGNONE", "9" * 5000, [[]] * 900, {"a": 1}, FORGED)
+    },
     "an error of the runtime that forges the log": Lie(
         Change(("State",), {"Status": "exited", "ExitCode": 1, "Error": FORGED}),
         "engine",
@@ -327,8 +334,8 @@ FOUND = {
     "somebody else's port": _found(
         (), lambda f: _labelled(f["kept"], f["port"]), "peer", remove=False
     ),
-    "the port of root": _found(
-        (), lambda f: _labelled(f["kept"], f["root_port"]), "peer", remove=False
+    "a port of root, where nobody answers": _found(
+        (), lambda f: _labelled(f["kept"], f["root_port"]), "timeout", remove=False
     ),
     "a port where nobody listens": _found(
         (), lambda f: _labelled(f["kept"], 1), "timeout", remove=False
@@ -359,6 +366,7 @@ ARCHIVES = {
     "a packed archive": _archive(gzip.compress(tar(b"x")), "protocol"),
     "half an archive": _archive(tar(b"x" * 600)[:700], "protocol spec"),
     "a hole of a terabyte": _archive(sparse_tar(), "spec"),
+    "a list of holes that breaks off": _archive(sparse_tar(broken_off=True), "protocol"),
     "a symlink to /etc/shadow": _archive(
         tar(type=tarfile.SYMTYPE, linkname="/etc/shadow"), "spec"
     ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+from itertools import chain
 
 import pytest
 from hypothesis import example, given
@@ -29,6 +30,8 @@ from podmanspawner import (
 )
 from podmanspawner.answers import Container, timestamp
 from podmanspawner.builder import build
+from podmanspawner.compat import Original
+from podmanspawner.flags.table import ALIASES, FLAGS, LETTERS
 from podmanspawner.images import _first_file
 from podmanspawner.names import ServerName, expand
 from podmanspawner.settings import ImageFacts, ServerSettings
@@ -41,7 +44,7 @@ class Wire:
     """A service that has its answer ready, whatever is asked, and then ends."""
 
     account = ME
-    failure = None
+    failure = crash_loop = None
 
     def __init__(self, answer: bytes) -> None:
         self.answer = answer
@@ -118,7 +121,7 @@ CALLS = {
     "exec": lambda podman: podman.exec("a", ["b"]),
     "exists": lambda podman: podman.images.exists("a"),
     "image": lambda podman: podman.images.inspect("a"),
-    "pull": lambda podman: podman.images.pull("a", progress=lambda line: line.encode()),
+    "pull": lambda podman: podman.images.pull("a", progress=lambda told: told.message.encode()),
     "users": lambda podman: podman.images.user_ids(Image.parse({"Id": ID, "User": "a"}, "")),
 }
 
@@ -142,6 +145,7 @@ ARCHIVES = st.sampled_from([tar(b"x" * 600), sparse_tar(), nested_tar(depth=3), 
 
 @given(ARCHIVES, st.lists(st.tuples(st.integers(0, 1500), st.binary(max_size=12)), max_size=6))
 @example(nested_tar(), [])
+@example(sparse_tar(broken_off=True), [])
 def test_an_archive(archive, changes):
     broken = bytearray(archive)
     for place, piece in changes:
@@ -253,6 +257,38 @@ def test_what_an_image_says(user, working_dir, environment, uid, names):
         spec = build(settings, image, ME, port=1234)
         assert all(".." not in mount.target.split("/") for mount in spec.mounts)
         json.dumps(spec.to_json(), allow_nan=False)
+
+
+PIECES = [
+    *("", ":", ",", "=", "/", "..", ";", '"', "'", "[", "]", "[]", "{", "}", "{username}", "-1"),
+    *("0", "1", "1000", "9" * 400, "1.5", "g", "GiB", "s", "ms", "/a", "/dev/a", "a", "true"),
+    *("type", "bind", "tmpfs", "source", "target", "uid", "gid", "mode", "size", "z", "O", "ro"),
+    *("keep-id", "auto", "host", "none", "CMD", "nofile", "127.0.0.1", "::1", "tcp", "all", "\0"),
+]
+PIECE = st.sampled_from(PIECES) | st.text(max_size=3)
+VALUE = st.lists(PIECE, max_size=6).map("".join) | st.builds(json.dumps, JSON)
+FLAG = st.one_of(
+    st.sampled_from([f"--{name}" for name in (*FLAGS, *ALIASES)]),
+    st.sampled_from([f"-{letter}" for letter in LETTERS]),
+    st.text("-iteva", max_size=4),
+)
+FLAGS_AND_VALUES = st.one_of(
+    FLAG.map(lambda flag: (flag,)),
+    st.tuples(FLAG, VALUE),
+    st.tuples(st.builds("{}={}".format, FLAG, VALUE)),
+)
+
+
+@given(st.lists(FLAGS_AND_VALUES, max_size=4).map(lambda pairs: [*chain(*pairs)]))
+@example(["-m", "9" * 400])
+@example(["--health-cmd", "[]"])
+def test_flags_of_podman_run(words):
+    """They are the administrator's; what they make is what the engine can be asked for."""
+    image = ImageFacts(id=ID, user="1000", command=("a",), uid=1000, gid=100)
+    plain = ServerSettings(image="a", server=ServerName("h", "u"))
+    with contextlib.suppress(SpecError):
+        settings = Original(podman_additional_cmds=words).settings(plain)
+        json.dumps(build(settings, image, ME, port=1234).to_json(), allow_nan=False)
 
 
 @given(JSON, st.text() | st.sampled_from(["1", "65535", "65536", "٣", "²"]))

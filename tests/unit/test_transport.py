@@ -28,6 +28,7 @@ from podmanspawner import (
     PodmanError,
     ServiceError,
     UntrustedServiceError,
+    rest,
 )
 from podmanspawner.transport import KIB, MIB
 
@@ -179,6 +180,19 @@ def test_the_first_question_wakes_the_service(fake):
     assert podman.request_json("ask", "GET", "thing") == {}
     assert podman.engine_version == (5, 4, 2)
     assert [request.path for request in service.requests] == ["thing"] * 3
+
+
+def test_who_drops_it_late_is_not_asked_again(fake, monkeypatch):
+    monkeypatch.setattr(rest, "_DROP_SECONDS", 0.05)
+
+    def drop_late(connection):
+        time.sleep(0.1)
+        cut_off(b"")(connection)
+
+    service = fake({"GET thing": drop_late})
+    with pytest.raises(ServiceError, match="did not answer"):
+        service.podman(awake=False).request("ask", "GET", "thing")
+    assert len(service.requests) == 1
 
 
 def test_a_change_waits_until_the_service_is_awake(fake):

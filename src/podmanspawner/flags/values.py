@@ -18,8 +18,8 @@ from .changes import OPTION
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([bkmgtp]?)(?:i?b)?", re.IGNORECASE)
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|ms|s|m|h)")
+_SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,19})?) ?([bkmgtp]?)(?:i?b)?", re.IGNORECASE)
+_DURATION = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,19})?)(ns|us|ms|s|m|h)")
 _NANOSECONDS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
 FALSE = ("0", "f", "F", "false", "FALSE", "False")
@@ -69,7 +69,7 @@ def whole(value: str) -> int:
 
 def cores(value: str) -> float:
     """Return a number of cores."""
-    if not re.fullmatch(r"[0-9]+(\.[0-9]*)?|\.[0-9]+", value):
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?|\.[0-9]+", value):
         wrong("it must be a number of cores, such as 1.5")
     return float(value)
 
@@ -301,6 +301,8 @@ def health_test(value: str) -> list[str]:
     if value == "none":
         return ["NONE"]
     words = list(entrypoint(value))
+    if not words:
+        wrong("it must be a command")
     if words[0] in ("CMD", "CMD-SHELL", "NONE"):
         return words
     return ["CMD", *words] if len(words) > 1 else ["CMD-SHELL", value]
