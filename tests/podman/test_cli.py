@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import http.server
 import json
 import os
 import pwd
+import select
 import shutil
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 from pathlib import Path
@@ -372,6 +376,77 @@ def test_what_the_logs_say_next(ada, config, server):
         run("stop", "-f", config(), ada.name, "--name", "")
         assert reader.stdout.read() == ""
         assert reader.wait(20) == 0
+
+
+class Typist:
+    """Somebody at a terminal of their own, at which a command runs."""
+
+    def __init__(self, *words):
+        command = [sys.executable, "-m", "podmanspawner.cli", *map(str, words)]
+        self.screen, other = os.openpty()
+        self.resize(24, 80)
+        self.before = termios.tcgetattr(self.screen)
+        self.process = subprocess.Popen(
+            ["setsid", "--ctty", "--wait", *command],
+            stdin=other,
+            stdout=other,
+            stderr=other,
+            env={**os.environ, "TERM": "xterm"},
+        )
+        os.close(other)
+        self.seen = b""
+
+    def resize(self, lines, columns):
+        fcntl.ioctl(self.screen, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def type(self, text):
+        os.write(self.screen, text.encode())
+
+    def see(self, text):
+        end = time.monotonic() + 20
+        while text.encode() not in self.seen:
+            assert select.select([self.screen], [], [], max(0, end - time.monotonic()))[0], (
+                self.seen
+            )
+            self.seen += os.read(self.screen, 65536)
+        self.seen = self.seen.partition(text.encode())[2]
+
+    def leave(self):
+        """Wait until the command has ended; its terminal is then as it was before."""
+        status = self.process.wait(20)
+        assert termios.tcgetattr(self.screen) == self.before
+        os.close(self.screen)
+        return status
+
+
+def test_a_terminal(ada, config, server):
+    typist = Typist("exec", "-f", config(), "-it", ada.name, "--", "sh")
+    typist.see("$ ")
+    typist.type("stty size; echo $TERM $((6*7))\r")
+    typist.see("24 80")
+    typist.see("xterm 42")
+    typist.resize(33, 99)
+    typist.type("sleep 1; stty size; printf '\\033[31mred\\n'; read x; echo got:$x:\r")
+    typist.see("33 99")
+    typist.see("\x1b[31mred")
+    typist.type("a\x03")  # Ctrl-C is for what runs inside
+    typist.see("$ ")
+    typist.type("exit 7\r")
+    assert typist.leave() == 7
+
+
+def test_a_terminal_that_is_let_go_of(ada, config, server):
+    script = "stty raw; echo ready; exec cat -v"
+    typist = Typist("exec", "-f", config(), "-it", ada.name, "--", "sh", "-c", script)
+    typist.see("ready")
+    typist.type("\x1d\x1dhere")
+    typist.see("^]^]here")
+    typist.type("\x1d\x1d\x1d")
+    assert typist.leave() == 1
+
+
+def test_no_terminal(ada, config, server):
+    assert "leave -it out" in run("exec", "-f", config(), "-it", ada.name, "--", "sh", status=2)
 
 
 def test_one_account_that_cannot_be_asked(ada, fresh, config, server):
