@@ -124,7 +124,9 @@ def test_a_pull_and_then_a_failure(page, told, show, make_hub, slow_registry):
     account, port = slow_registry
     hub = make_hub("bob", account.name, FAILING.format(port=port, script=SCRIPT))
     log_in(page, hub, account)
-    page.get_by_text(re.compile(r"^Getting the image: [1-9][\d.]* of 1[\d.]+ MB")).first.wait_for()
+    page.get_by_text(
+        re.compile(r"^Getting the image: [1-9][\d.]* of 1[\d.]+ MB \(\d+ %\), ")
+    ).first.wait_for()
     bar = page.get_by_role("progressbar")
     assert 20 <= int(bar.get_attribute("aria-valuenow")) < 50
     show("progress", 400)

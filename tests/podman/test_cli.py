@@ -22,12 +22,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from accounts import TINY, TINY_JOVYAN, archive, booted, real_account
+from accounts import SINGLEUSER, TINY, TINY_JOVYAN, archive, booted, real_account
 from lone import ANSWERING, lone_spawner
 from podmanspawner import cgroups
 from podmanspawner.cli import accounts
 from podmanspawner.cli.app import cli
-from registry import registry
+from registry import build_layers, registry
 
 PORT = 18093
 """Of the Hub that the configuration speaks of."""
@@ -471,12 +471,48 @@ def test_images_are_prepared(fresh, config):
     assert [row.split()[-1] for row in rows] == ["jovyan", "root"]
     layers = Path(fresh.account.home, ".local/share/containers/storage/overlay-layers/layers.json")
     before = len(json.loads(layers.read_text()))
-    run("images", "prepare", "-f", path, fresh.name)
+    said = run("images", "prepare", "-f", path, fresh.name).splitlines()
+    assert f"{fresh.name}: {TINY_JOVYAN} is here" in said
+    assert f"{fresh.name}: preparing {TINY_JOVYAN}: done" in said
     assert len(json.loads(layers.read_text())) > before  # the copy that is mapped
     assert fresh.containers() == []
     assert "could not be pulled" in run(
         "images", "preload", "-f", path, fresh.name, "--image", "localhost:1/x:1", status=1
     )
+
+
+def test_a_terminal_is_shown_how_far_it_is(fresh, config):
+    """A copy of an image that takes some seconds."""
+    fresh.load(TINY_JOVYAN)
+    build_layers(fresh, "localhost/large:1", TINY_JOVYAN, [150_000_000] * 2)
+    path = config(image="localhost/large:1")
+    typist = Typist("images", "prepare", "-f", path, fresh.name)
+    typist.see(f"{fresh.name}: preparing localhost/large:1")
+    typist.see("about ")
+    typist.see("MB of 288 MB")
+    typist.see("100%  done")
+    assert typist.leave() == 0
+
+
+def test_a_terminal_is_shown_how_a_store_is_made():
+    folder = Path("/var/tmp", f"pst-cli-{os.getpid()}")
+    try:
+        typist = Typist("images", "share", folder, archive(SINGLEUSER))
+        typist.see("Copying blob")
+        typist.type("\x03")
+        typist.see("Aborted!")
+        assert typist.leave() == 1
+        assert not list(folder.parent.glob(f"{folder.name}*"))
+        typist = Typist("images", "share", folder, archive(TINY))
+        typist.see("Copying blob")
+        typist.see(f"{folder} is made.")
+        assert typist.leave() == 0
+        typist = Typist("images", "share", folder, archive(TINY))
+        typist.see("exists; a store is not changed")
+        typist.see("Error: It could not be made.")
+        assert typist.leave() == 1
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_images_are_shared(ada, config, tmp_path_factory):

@@ -66,6 +66,13 @@ def cli(ctx: click.Context, verbose: bool) -> None:
 
     As root for all accounts, as a user for one's own. The Hub's own configuration is read, so
     that the command sees what the Hub sees.
+
+    \b
+    Examples:
+      podmanspawner doctor ada -f /etc/jupyterhub/jupyterhub_config.py
+      podmanspawner servers
+      podmanspawner exec -it ada -- bash
+      podmanspawner images prepare ada bob
     """
     if os.environ.get("NO_COLOR"):
         ctx.color = False
@@ -258,7 +265,13 @@ def prune(
 
 @cli.group(cls=Group)
 def images() -> None:
-    """List, preload, prepare and share images, so that nobody waits for them."""
+    """List, preload, prepare and share images, so that nobody waits for them.
+
+    \b
+    Examples:
+      podmanspawner images list ada
+      podmanspawner images prepare --all
+    """
 
 
 image_option = click.option(
