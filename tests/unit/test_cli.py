@@ -271,6 +271,17 @@ def test_the_version_of_podman(monkeypatch, tmp_path, said, status):
     assert host.podman(None).status == status
 
 
+def test_a_podman_with_half_a_configuration(monkeypatch, tmp_path):
+    """Podman 5 does not even tell root its version then."""
+    program = tmp_path / "podman"
+    program.write_text(
+        "#!/bin/sh\necho 'Failed to obtain podman configuration: runroot must be set'"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(host.privileges, "PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert host.podman(None).remedy.startswith('write runroot = "/run/containers/storage"')
+
+
 def test_a_clock_before_the_installation(monkeypatch):
     monkeypatch.setattr(host.time, "time", lambda: 0.0)
     assert host.clock(None).status == "failure"
