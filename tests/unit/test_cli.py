@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -572,10 +573,26 @@ def test_dockerspawner(write):
     }
     PodmanSpawner(config=after)
     said = "\n".join(notes)
+    assert "c.JupyterHub.hub_ip: leave it out if" in said
     for name in ("network_name", "restart_policy", "hub_ip_connect", "pre_spawn_hook"):
         assert name in said
     assert "no_such_option: this spawner has no such option" in said
     assert "use_internal_ip" not in said
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["from dockerspawner import DockerSpawner", "c.JupyterHub.spawner_class = DockerSpawner"],
+        ["import dockerspawner", "c.JupyterHub.spawner_class = dockerspawner.SystemUserSpawner"],
+    ],
+)
+def test_a_file_that_imports_dockerspawner(write, lines):
+    """It is not installed here, nor is it afterwards."""
+    after, _ = executed(migrate(write(*lines, 'c.DockerSpawner.image = "x"')))
+    assert after.PodmanSpawner.image == "x"
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("dockerspawner")
 
 
 def test_system_user_spawner(write):
