@@ -30,6 +30,7 @@ mkdir -p /etc/jupyterhub
 cat >/etc/jupyterhub/jupyterhub_config.py
 useradd -m ada
 sed -i /^ada:/d /etc/subuid /etc/subgid
+systemctl mask user@$(id -u ada).service 2>/dev/null
 printf '%s\\n' '[storage]' 'driver = "vfs"' 'runroot = "/run/containers/storage"' \\
     'graphroot = "/var/lib/containers/storage"' >/etc/containers/storage.conf
 exec >/dev/null
@@ -104,6 +105,10 @@ def test_what_doctor_says_mends_the_host(administrator):
     failed, warned = administrator.look()
     assert list(failed) == ["subordinate ids"]
     administrator.do(failed["subordinate ids"])
+
+    failed, warned = administrator.look()
+    assert list(failed) == ["user manager"]
+    administrator.do(failed["user manager"])
 
     failed, warned = administrator.look()
     assert list(failed) == ["image"]

@@ -364,6 +364,38 @@ def test_a_configuration_that_makes_no_hub(write, healthy, lines, said):
     assert finding["remedy"]
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("c.PodmanSpawner.imag = 'x'", "did you mean image"),
+        ("c.Spawner.mem_limits = '1G'", "did you mean mem_limit"),
+        ("c.JupyterHub.hub_prot = 1", "did you mean hub_port"),
+        ("c.PodmanSpawner.xyzzy = 1", "jupyterhub --generate-config"),
+    ],
+)
+def test_an_option_that_is_none(write, healthy, line, said):
+    healthy(ok("fine"))
+    done = run("doctor", "--json", "-f", write('c.JupyterHub.spawner_class = "podman"', line))
+    finding = json.loads(done.output)["findings"][0]
+    assert (finding["name"], finding["status"], done.exit_code) == ("configuration", "warning", 0)
+    assert line.split(" ")[0] in finding["seen"]
+    assert said in finding["remedy"]
+
+
+def test_options_of_every_kind_are_known(write, healthy):
+    healthy(ok("fine"))
+    path = write(
+        'c.JupyterHub.spawner_class = "podman"',
+        "c.Application.log_level = 10",
+        'c.Spawner.mem_limit = "1G"',
+        'c.PodmanSpawner.start_cmd = "start"',
+        "c.LocalAuthenticator.create_system_users = True",
+        'c.Spawner.home_target = ""',
+    )
+    finding = json.loads(run("doctor", "--json", "-f", path).output)["findings"][0]
+    assert (finding["name"], finding["status"]) == ("configuration", "ok")
+
+
 def test_a_configuration_that_others_can_write_is_not_run(write, tmp_path):
     mark = tmp_path / "run"
     path = write(f"open({str(mark)!r}, 'w')")
