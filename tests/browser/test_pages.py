@@ -100,7 +100,8 @@ def test_from_the_login_to_a_computed_cell_and_back(page, told, show, make_hub, 
     assert result.inner_text().strip() == "project 96 42"
     show("jupyterlab")
 
-    page.goto(f"{hub.url}/hub/home")
+    # before its scripts are there, a click is lost
+    page.goto(f"{hub.url}/hub/home", wait_until="networkidle")
     page.get_by_role("button", name="Stop My Server").click()
     page.get_by_role("button", name="Start My Server").wait_for()
     hub.until(lambda: not ada.containers())
