@@ -139,6 +139,8 @@ class Image:
     labels: dict[str, str]
     names: tuple[str, ...] = ()
     """Every name and tag that the account has for it."""
+    size: int = 0
+    """Bytes that its layers take."""
 
     @classmethod
     def parse(cls, value: object, where: str) -> Image:
@@ -154,6 +156,7 @@ class Image:
             entrypoint=tuple(strings(config.get("Entrypoint"), where)),
             labels=string_map(config.get("Labels"), where),
             names=tuple(strings(raw.get("RepoTags"), where)),
+            size=integer(raw.get("Size") or 0, where),
         )
 
 

@@ -51,6 +51,7 @@ IMAGE = {
         "Labels": None,
     },
     "RepoTags": ["localhost/a:1"],
+    "Size": 1000,
 }
 EVENT = {
     "Action": "died",
@@ -138,6 +139,7 @@ def test_image():
         entrypoint=("tini", "--"),
         labels={},
         names=("localhost/a:1",),
+        size=1000,
     )
 
 
@@ -202,6 +204,7 @@ def assert_types(found):
                 "running": bool,
                 "oom_killed": bool,
                 "memory_limit": int,
+                "size": int,
                 "stop_signal": str,
                 "command": tuple,
                 "entrypoint": tuple,

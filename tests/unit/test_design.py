@@ -52,6 +52,7 @@ ORDER = [
     "rest",
     "images",
     "volumes",
+    "terminal",
     "client",
     "reach",
     "vault",

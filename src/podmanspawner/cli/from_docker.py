@@ -176,6 +176,19 @@ def _refuse(value: Any) -> Options:
     raise ValueError(value)
 
 
+_HUB_OPTIONS = ("hub_ip", "hub_bind_url", "hub_connect_ip", "hub_connect_url")
+
+
+def notes_on_hub(given: Mapping[str, Any]) -> list[str]:
+    """Return notes on what a Hub in a container of Docker's needed to say of itself."""
+    return [
+        f"c.JupyterHub.{name}: leave it out if it is an address in Docker's network; the Hub runs "
+        "on the host and is reached at its default"
+        for name in _HUB_OPTIONS
+        if name in given
+    ]
+
+
 def docker_spawner(given: Mapping[str, Any]) -> Translation:
     """Return this spawner's options for those of DockerSpawner's, and notes on what has none."""
     options: Options = {"remove": False, "home_target": ""}

@@ -17,13 +17,14 @@ from traitlets import (
     List,
     TraitError,
     Unicode,
-    Union,
     default,
     validate,
 )
 
 from podmanspawner import form, menu, options
 from podmanspawner.errors import ChoiceError, SpecError
+
+from .base import OneOf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,7 +59,7 @@ class ChoiceOptions(HasTraits):
     _log_name: str
     image: Any
 
-    allowed_images = Union(
+    allowed_images = OneOf(
         [List(Unicode()), Dict(key_trait=Unicode(), value_trait=Unicode()), Unicode(), Callable()],
         help="""
         Images among which users choose when they start a server.
@@ -82,7 +83,7 @@ class ChoiceOptions(HasTraits):
             self._check(allowed_images=value)
         return value
 
-    profile_list = Union(
+    profile_list = OneOf(
         [List(Dict(key_trait=Unicode())), Callable()],
         help="""
         Profiles among which users choose when they start a server.
