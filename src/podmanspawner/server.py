@@ -255,6 +255,7 @@ def launch(
     made = vault.values(settings)
     settings = replace(settings, secret_labels=vault.labels(settings, made))
     demand_network(podman, settings)
+    _spec(settings, facts, podman.account, settings.port or 1)  # refused before anything is made
     sources.prepare(podman, settings, facts)
     name = settings.server.container(settings.prefix, settings.name_template)
     old = find(podman, settings.server, name)
