@@ -16,7 +16,7 @@ from .mounts import Mount, shortest
 from .names import SERVERNAME_LABEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from .settings import ServerSettings
 
@@ -44,6 +44,10 @@ def mounts(settings: ServerSettings, fields: Mapping[str, str]) -> tuple[Mount, 
     Raises:
         SpecError: a value makes no mount.
     """
+    if settings.one_account:
+        names.check_apart(settings.home_source, option="home_source")
+        for option, template in _sources(settings, ("volume", "bind", "overlay")):
+            names.check_apart(template, option=option)
     configured = [
         *_home(settings, fields),
         *_volumes("volumes", settings.volumes, fields),
@@ -75,16 +79,19 @@ def owned_volumes(
 
 
 def _volume_templates(settings: ServerSettings) -> Iterator[tuple[str, str]]:
-    for option, volumes in (
-        ("volumes", settings.volumes),
-        ("read_only_volumes", settings.read_only_volumes),
-    ):
-        yield from (
-            (option, source) for source in volumes if not source.startswith(("/", "{home}"))
-        )
+    """Yield option and template of each source that is a volume's name."""
+    for option, source in _sources(settings, ("volume",)):
+        if not source.startswith(("/", "{home}")):
+            yield option, source
+
+
+def _sources(settings: ServerSettings, kinds: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield option and template of each source, of ``mounts`` those of some kinds."""
+    yield from (("volumes", source) for source in settings.volumes)
+    yield from (("read_only_volumes", source) for source in settings.read_only_volumes)
     for entry in settings.mounts:
         source = entry.get("source", entry.get("src"))
-        if entry.get("type", "volume") == "volume" and isinstance(source, str):
+        if entry.get("type", "volume") in kinds and isinstance(source, str):
             yield "mounts", source
 
 

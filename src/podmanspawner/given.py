@@ -236,6 +236,7 @@ class Given(PodmanOptions):
         values: dict[str, Any] = {
             "server": self._server_name,
             "environment": environment,
+            "one_account": "{username}" not in self.account_template,
             "cmd": tuple(self.cmd) if self.cmd else None,
             "args": tuple(self.get_args()),
             "hub_port": _loopback_port(environment["JUPYTERHUB_API_URL"]),

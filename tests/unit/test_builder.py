@@ -397,6 +397,19 @@ def test_mounts(options, mounts):
         ("home_source", "unknown field", JOVYAN, {"home_source": "{home}/{nothing}"}),
         ("home_source", "absolute path", JOVYAN, {"home_source": "hub/{username}"}),
         ("home_source", "without '..'", JOVYAN, {"home_source": "{home}/../{username}"}),
+        ("home_source", "the same for two users", JOVYAN,
+         {"one_account": True, "home_source": "{home}/{username}-{servername}"}),
+        ("volumes", "the same for two users", JOVYAN,
+         {"one_account": True, "volumes": {"of-{username}-{servername}": "/a"}}),
+        ("read_only_volumes", "the same for two users", JOVYAN,
+         {"one_account": True, "read_only_volumes": {"/srv/{servername}-{username}": "/a"}}),
+        ("mounts", "the same for two users", JOVYAN,
+         {"one_account": True, "mounts": [{"src": "{username}{servername}", "target": "/a"}]}),
+        ("mounts", "the same for two users", JOVYAN,
+         {"one_account": True, "mounts": [
+             {"type": "overlay", "source": "/srv/{username}---{servername}", "target": "/a"}]}),
+        ("secrets", "the same for two users", JOVYAN,
+         {"one_account": True, "secrets": [{"source": "of-{username}-{servername}"}]}),
         ("healthcheck", "did you mean cmd", JOVYAN, {"healthcheck": {"cmds": "true"}}),
         ("working_dir", "unknown field", JOVYAN, {"working_dir": "/{nothing}"}),
         ("working_dir", "absolute", JOVYAN, {"working_dir": "work"}),
@@ -481,6 +494,19 @@ def test_refused(option, remedy, image, options):
     with pytest.raises(SpecError, match=remedy) as caught:
         make(image, **options)
     assert caught.value.option == option
+
+
+def test_names_that_tell_two_users_apart_in_one_account():
+    make(
+        one_account=True,
+        home_source="{home}/{username}/of-{servername}",
+        volumes={"{username}--{servername}": "/a", "x{servername}.of_{username}": "/b"},
+        secrets=[
+            {"source": "of-{username}--{servername}-key"},
+            {"source": "a-{username}-{servername}-b", "value": "made for the server"},
+        ],
+    )
+    make(volumes={"{username}-{servername}": "/a"})  # each user has an account
 
 
 def test_whose_volumes_are_labelled():
