@@ -116,6 +116,17 @@ def ip(option: str, address: str) -> None:
         ) from None
 
 
+def host_address(option: str, address: str) -> None:
+    """Refuse what is no address of a host for the container's ``/etc/hosts``."""
+    if address == "host-gateway":  # Podman 4.3's API writes it there as it is
+        raise SpecError(
+            option,
+            f"{address!r} is not had through Podman's service; the host is known to the container "
+            "as host.containers.internal without it",
+        )
+    ip(option, address)
+
+
 def environment(variables: Mapping[str, str], *, option: str = "environment") -> None:
     """Refuse what cannot be a variable or its value."""
     for name, value in variables.items():

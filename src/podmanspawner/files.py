@@ -157,9 +157,15 @@ def _tmpfs(target: str, value: Any, fields: Mapping[str, str]) -> Mount:
     text = str(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise SpecError("tmpfs", f"{value!r} must be a size such as '1g', or options as a text")
-    options = (f"size={text}",) if _SIZE.fullmatch(text) else checks.commas(text)
-    path = names.expand(target, fields, option="tmpfs")
-    return Mount("", shortest(path), kind="tmpfs", options=options, named_by="tmpfs")
+    words = (f"size={text}",) if _SIZE.fullmatch(text) else checks.commas(text)
+    return Mount(
+        "",
+        shortest(names.expand(target, fields, option="tmpfs")),
+        read_only="ro" in words,
+        kind="tmpfs",
+        options=tuple(word for word in words if word not in ("ro", "rw")),
+        named_by="tmpfs",
+    )
 
 
 def _mount(entry: Mapping[str, Any], fields: Mapping[str, str]) -> Mount:

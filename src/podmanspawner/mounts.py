@@ -34,7 +34,7 @@ _FLAGS = r"(no)?(exec|dev|suid)"
 _OPTIONS = {
     "bind": re.compile(rf"z|Z|U|r?bind|{_PROPAGATION}|{_FLAGS}"),
     "volume": re.compile(rf"z|Z|U|(no)?copy|{_FLAGS}"),
-    "tmpfs": re.compile(rf"size=[0-9]+[kKmMgG]?|mode=[0-7]{{3,4}}|(no)?tmpcopyup|{_FLAGS}"),
+    "tmpfs": re.compile(rf"size=[0-9]+[kKmMgG]?|mode=[0-7]{{3,4}}|U|(no)?tmpcopyup|{_FLAGS}"),
     "image": re.compile(r"(?!)"),
     "overlay": re.compile(r"z|Z|U|(upperdir|workdir)=/.+"),
 }

@@ -426,20 +426,33 @@ def enforceable(
     """
     asked = {option: getattr(settings, option) for option in cgroups.CONTROLLERS}
     asked = {option: value for option, value in asked.items() if value is not None}
-    if not asked:
+    raw = settings.extra_spec.get("resource_limits")
+    raw = raw if isinstance(raw, dict) else {}
+    if not asked and not raw:
         return settings
     in_the_way = cgroups.obstacles(account) if obstacles is None else obstacles
     lost: dict[str, Any] = {option: None for option in asked if option in in_the_way}
     for option in lost:
         if option == "pids_limit" and asked[option] == -1:
             continue  # no limit, which crun would refuse to set
-        reason = f"{asked[option]} cannot be enforced: {in_the_way[option]}"
-        if settings.unenforced_limits == "error":
-            raise SpecError(
-                option, f"{reason}. Or drop the limit, or set unenforced_limits to 'warn'"
-            )
-        log.warning("%s: %s: %s", account.name, option, reason)
+        _unenforced(settings, account, option, f"{asked[option]}", in_the_way[option])
+    kept = dict(raw)
+    for part, option in cgroups.LIKE_OPTIONS.items():
+        if part in raw and option in in_the_way:
+            what = f"{part} of resource_limits, {kept.pop(part)},"
+            _unenforced(settings, account, "extra_spec", what, in_the_way[option])
+    if kept != raw:
+        lost["extra_spec"] = {**settings.extra_spec, "resource_limits": kept}
     return replace(settings, **lost)
+
+
+def _unenforced(
+    settings: ServerSettings, account: Account, option: str, limit: str, why: str
+) -> None:
+    reason = f"{limit} cannot be enforced: {why}"
+    if settings.unenforced_limits == "error":
+        raise SpecError(option, f"{reason}. Or drop the limit, or set unenforced_limits to 'warn'")
+    log.warning("%s: %s: %s", account.name, option, reason)
 
 
 def demand_network(podman: UserPodman, settings: ServerSettings) -> None:

@@ -159,6 +159,22 @@ def add_host(draft: Draft, value: str) -> None:
     draft.fields.setdefault("extra_hosts", {}).update(v.hosts(value))
 
 
+def dns(draft: Draft, value: str) -> None:
+    """Add a name server, or have none but what the image says."""
+    if value == "none":
+        draft.extra_spec["use_image_resolve_conf"] = True
+    else:
+        checks.ip(OPTION, value)
+        draft.fields.setdefault("dns", []).append(value)
+
+
+def network(draft: Draft, value: str) -> None:
+    """Choose the network; podman run takes more than one."""
+    if "network" in draft.fields:
+        v.wrong("a server is in one network; name one of them")
+    draft.fields["network"] = v.network(value)
+
+
 def group(draft: Draft, value: str) -> None:
     """Add a group, or keep the account's."""
     if value == "keep-groups":
