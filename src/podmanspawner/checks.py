@@ -100,6 +100,17 @@ def path(option: str, value: str) -> None:
         raise SpecError(option, f"{value!r} has control characters; rename the folder")
 
 
+def mount_point(option: str, value: str) -> None:
+    """Refuse what is no place in a container where something can be mounted."""
+    path(option, value)
+    if value != posixpath.normpath(value) or not value.strip("/"):
+        raise SpecError(
+            option,
+            f"{value!r} is no place for a mount; name a folder below '/' in its shortest form, "
+            "such as /data",
+        )
+
+
 def port(number: int) -> None:
     """Refuse what is no port."""
     if not 1 <= number <= PORT_MAX:

@@ -109,7 +109,7 @@ def templates(settings: ServerSettings) -> Iterator[str]:
 def _home(settings: ServerSettings, fields: Mapping[str, str]) -> Iterator[Mount]:
     target = names.expand(settings.home_target, fields, option="home_target")
     if target:
-        checks.path("home_target", target)
+        checks.mount_point("home_target", shortest(target))
         source = names.expand(settings.home_source, fields, option="home_source")
         if not source.startswith("/"):
             raise SpecError(

@@ -611,10 +611,12 @@ def listening(
         last_lines = last_words(podman, container)
         if "failed to exec pid1" in last_lines:  # the init process's words
             program = next(iter(found.command), "")
+            what_to_do = "Choose one of its own"
+            if len(program.split()) > 1:
+                what_to_do = f"Write it as a list of words: {program.split()}"
             raise SpecError(
                 "cmd",
-                f"the image has no program {program!r}. Choose one of its own. "
-                f"({one_line(last_lines)})",
+                f"the image has no program {program!r}. {what_to_do}. ({one_line(last_lines)})",
             )
         raise ServerEnded(found, last_lines)
     uids = ports.listener_uids(host, port)

@@ -253,6 +253,7 @@ async def test_a_runtime_directory_of_somebody_else(user, fresh):
         ),
         ({"cmd": ["sh", "-c", "echo last words; exit 3"]}, r"exit code 3.*\n.*last words"),
         ({"cmd": ["no-such-command"]}, "cmd: the image has no program 'no-such-command'"),
+        ({"cmd": "httpd -f"}, "cmd: .*'httpd -f'. Write it as a list of words: .'httpd', '-f'"),
         (
             {"cmd": ["no-such-command"], "init": False},
             "cmd: the image has no program 'no-such-command'",
