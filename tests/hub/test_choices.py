@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import jupyterhub
 import pytest
@@ -288,6 +289,12 @@ async def test_a_bad_list_of_a_function(user, allowed, profiles, said):
     with pytest.raises(web.HTTPError, match=said) as failure:
         await chooser(user, allowed_images=allowed, profile_list=profiles).start()
     assert failure.value.status_code == 500
+    spawner = chooser(user, allowed_images=allowed, profile_list=profiles)
+    for page in (spawner.get_options_form(), spawner.run_options_from_form({})):
+        with pytest.raises(web.HTTPError, match=said) as failure:
+            await page
+        assert failure.value.status_code == 500
+        assert re.match(said, failure.value.jupyterhub_message)
 
 
 # the administrator's own form, and own way to apply options

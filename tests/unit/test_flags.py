@@ -208,6 +208,7 @@ def test_flags_of_the_service_and_of_pulls():
     words = ["--hooks-dir", "/a", "--hooks-dir=/b,/c", "--runtime", "crun", "--pull=newer"]
     told = ("--hooks-dir=/a", "--hooks-dir=/b", "--hooks-dir=/c", "--runtime=crun")
     assert flags.parse(words) == flags.Changes(service_flags=told, pull_policy="newer")
+    assert flags.parse(["--pull=ifnotpresent"]) == flags.Changes(pull_policy="missing")
 
 
 @pytest.mark.parametrize(
@@ -278,7 +279,7 @@ def test_flags_of_the_service_and_of_pulls():
         (["--stop-signal", "KILLER"], "--stop-signal KILLER: .*is no signal"),
         (["--stop-timeout", "-1"], "--stop-timeout -1: .*0 or more seconds"),
         (["--umask", "rw"], "--umask rw: .*octal"),
-        (["--pull", "sometimes"], "--pull sometimes: it must be one of missing"),
+        (["--pull", "sometimes"], "--pull sometimes: 'sometimes' is none of missing"),
         (["--hooks-dir", "a"], "--hooks-dir a: .*absolute path"),
         (["--name=a"], "--name cannot be honoured: .*name_template"),
         (["--pod", "a"], "--pod cannot be honoured"),

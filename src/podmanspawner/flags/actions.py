@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from podmanspawner import checks
-from podmanspawner.images import PullPolicy
+from podmanspawner import checks, images
 
 from . import values as v
 from .changes import OPTION, Draft
@@ -186,8 +185,7 @@ def group(draft: Draft, value: str) -> None:
 
 def pull(draft: Draft, value: str) -> None:
     """Set when to pull."""
-    policy: Any = v.of(*get_args(PullPolicy))(value)
-    draft.pull_policy = policy
+    draft.pull_policy = images.pull_policy(value)
 
 
 def health(path: str, convert: Callable[[str], Any]) -> Flag:
