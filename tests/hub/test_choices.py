@@ -344,6 +344,25 @@ async def test_the_key_profile_is_its_own_for_a_wrapper(given, image):
     assert lone.orm_spawner.user_options is None
 
 
+def test_a_function_that_a_wrapper_lost_with_its_hub():
+    """A Hub that starts would end here, with all its users' servers."""
+    lone = lone_spawner("ada")
+    wrapper = ProfilesSpawner(
+        user=lone.user,
+        hub=lone.hub,
+        orm_spawner=lone.orm_spawner,
+        profiles=[("One", "one", PodmanSpawner, {"image": lambda _spawner: OTHER})],
+        user_options={"profile": "one"},
+        config=Config({"PodmanSpawner": {"image": TINY}}),
+    )
+    conf = {"image": None, "modify_spec_hook": None, "hostname": "a"}
+    wrapper.load_state(
+        {"profile": "one", "child_conf": conf, "child_state": {"container_id": "1"}}
+    )
+    child = wrapper.child_spawner
+    assert (child.image, child.hostname, child.container_id) == (TINY, "a", "1")
+
+
 # a real Hub
 
 

@@ -123,9 +123,21 @@ class ChoiceOptions(HasTraits):
         return value
 
     def __init__(self, **given: Any) -> None:
-        """Notice whether the Hub made this spawner, or another spawner that wraps it."""
-        super().__init__(**given)
+        """Notice whether the Hub made this spawner, or another spawner that wraps it.
+
+        A wrapper has its values of the Hub's database, which has None for a function.
+        """
         self._wrapped = given.get("orm_spawner") is None
+        if self._wrapped:
+            given = {
+                name: value for name, value in given.items() if not self._is_lost(name, value)
+            }
+        super().__init__(**given)
+
+    @classmethod
+    def _is_lost(cls, name: str, value: object) -> bool:
+        trait = cls.class_traits().get(name)
+        return value is None and trait is not None and not trait.allow_none
 
     # how the Hub asks
 
