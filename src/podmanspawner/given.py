@@ -266,6 +266,12 @@ class Given(PodmanOptions):
         By its own name it may not be: Debian's /etc/hosts has the host's name at 127.0.1.1.
         """
         environment: dict[str, Any] = self.get_env()
+        if self.hub_connect_url is None and self.hub.url.startswith("http+unix:"):
+            raise SpecError(
+                "hub_connect_url",
+                "the Hub listens on a Unix socket, which no container sees. Let it listen on an "
+                "address (c.JupyterHub.hub_bind_url), or set the URL by which containers reach it",
+            )
         if self._hub_everywhere:
             for key in ("JUPYTERHUB_API_URL", "JUPYTERHUB_ACTIVITY_URL"):
                 parts = urlsplit(environment[key])

@@ -444,6 +444,18 @@ async def test_the_address_of_a_hub_that_listens_everywhere(user, said, url):
     assert re.search(f"^JUPYTERHUB_API_URL={url}$", environment, re.MULTILINE), environment
 
 
+async def test_a_hub_on_a_unix_socket(user):
+    spawner = lone_spawner(user.name)
+    spawner.hub = HubInfo(base_url="/hub/", bind_url="http+unix://%2Frun%2Fhub.sock/hub/")
+    with pytest.raises(web.HTTPError, match="hub_connect_url: the Hub listens on a Unix socket"):
+        await spawner.start()
+    spawner.hub_connect_url = "http://192.0.2.9:8081"
+    await spawner.start()
+    environment = user.podman("exec", spawner.container_id, "env")
+    await spawner.stop()
+    assert "JUPYTERHUB_API_URL=http://192.0.2.9:8081/hub/api" in environment
+
+
 async def test_a_fixed_port_that_is_taken(user):
     port = free_port()
     with closing(socket.create_server(("127.0.0.1", port))):
