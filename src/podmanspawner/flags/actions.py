@@ -194,7 +194,7 @@ def health(path: str, convert: Callable[[str], Any]) -> Flag:
     def act(draft: Draft, value: str) -> None:
         place(draft, path, convert(value))
 
-    return do(act, to=in_request(path))
+    return do(act, to="healthcheck" if path.startswith("healthconfig") else in_request(path))
 
 
 def security(draft: Draft, value: str) -> None:

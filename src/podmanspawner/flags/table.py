@@ -113,7 +113,7 @@ FLAGS: dict[str, a.Flag] = {
     "name": a.refuse("one", "the spawner names the containers; use prefix and name_template"),
     "network": a.do(a.network, to="network"),
     "network-alias": a.refuse("each", "servers would share one name; use the containers' names"),
-    "no-healthcheck": a.do(a.no_health, "switch", a.in_request("healthconfig")),
+    "no-healthcheck": a.do(a.no_health, "switch", "healthcheck"),
     "no-hostname": a.spec("use_image_hostname", v.switch),
     "no-hosts": a.spec("use_image_hosts", v.switch),
     "oom-kill-disable": a.spec(f"{_MEMORY}.disableOOMKiller", v.switch),
@@ -150,7 +150,8 @@ FLAGS: dict[str, a.Flag] = {
     "seccomp-policy": a.spec("seccomp_policy", v.of("default", "image")),
     "secret": a.add("secrets", v.secret, "one"),
     "security-opt": a.do(
-        a.security, to="no_new_privileges, seccomp_profile, selinux_opts, masked_paths"
+        a.security,
+        to="no_new_privileges, seccomp_profile, selinux_opts, masked_paths, unmasked_paths",
     ),
     "shm-size": a.set_field("shm_size", v.size),
     "shm-size-systemd": a.spec("shm_size_systemd", v.size),
