@@ -185,10 +185,17 @@ class UserPodman(RestClient):
                     f"the host has no {device}, or {self.account.name} may not see it. CDI names, "
                     "which gpus stands for, are looked up in /etc/cdi and /run/cdi.",
                 ) from error
+        if field := answers.malformed_field(error.message):
+            raise SpecError(
+                "extra_spec",
+                f"the engine takes no such value for {field!r}; see Podman's API reference, "
+                f"ContainerCreateLibpod. ({error.message})",
+            ) from error
         if missing_source:
             options = [m.option for m in spec.mounts if m.source == missing_source]
+            options += ["extra_spec"] if spec.extra else ["volumes"]
             raise SpecError(
-                options[0] if options else "volumes",
+                options[0],
                 f"the source {missing_source} does not exist, or {self.account.name} may not see "
                 "it. Create it on the host, or correct the option.",
             ) from error

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jupyterhub import orm
 from jupyterhub.spawner import Spawner
 from tornado import web
-from traitlets import default
+from traitlets import TraitError, default
 from traitlets.config import Application
 
 from . import metrics, server, sources
@@ -377,7 +377,23 @@ def _at_startup() -> None:
     if getattr(application, "db", None) is not None:  # the Hub itself, not one of its tools
         configured = application.spawner_class
         ours = issubclass(configured, PodmanSpawner)  # else it is a wrapper's child
-        (configured if ours else PodmanSpawner).sweep_at_startup(application)
+        spawner_class = configured if ours else PodmanSpawner
+        if _is_configured(spawner_class, application):
+            spawner_class.sweep_at_startup(application)
+
+
+def _is_configured(spawner_class: type[PodmanSpawner], application: Application) -> bool:
+    """Whether the options have values that they can have; the Hub would first look at a login."""
+    try:
+        spawner_class(config=application.config)
+    except TraitError as error:
+        application.log.critical(
+            "The configuration of %s is wrong: %s Until that is mended, no server of it starts, "
+            "and users who have none cannot log in.",
+            *(spawner_class.__name__, f"{str(error).rstrip('.')}."),
+        )
+        return False
+    return True
 
 
 def _warn_without_root(application: Application) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from jupyterhub.objects import Hub as HubInfo
 from tornado import web
 from traitlets import TraitError
 
@@ -238,6 +239,7 @@ async def test_a_runtime_directory_of_somebody_else(user, fresh):
         ),
         ({"cmd": ["sh", "-c", "echo last words; exit 3"]}, r"exit code 3.*\n.*last words"),
         ({"cmd": ["no-such-command"]}, "cmd: the image has no program 'no-such-command'"),
+        ({"cmd": "httpd -f"}, "cmd: .*'httpd -f'. Write it as a list of words: .'httpd', '-f'"),
         (
             {"cmd": ["no-such-command"], "init": False},
             "cmd: the image has no program 'no-such-command'",
@@ -406,6 +408,37 @@ async def test_a_hook_knows_its_spawner_and_has_the_last_word(user):
 def test_a_value_of_another_type_names_its_option(option, value):
     with pytest.raises(TraitError, match=option):
         lone_spawner("ada", **{option: value})
+
+
+@pytest.mark.parametrize(
+    ("said", "url"),
+    [
+        ({}, r"http://(127\.0\.0\.1|10\.0\.2\.2):18081/hub/api"),
+        ({"connect_ip": "127.0.0.1"}, r"http://(127\.0\.0\.1|10\.0\.2\.2):18081/hub/api"),
+        ({"connect_ip": "192.0.2.9"}, r"http://192\.0\.2\.9:18081/hub/api"),
+        ({"connect_url": "https://hub.example.org/hub/"}, r"https://hub\.example\.org/hub/api"),
+    ],
+)
+async def test_the_address_of_a_hub_that_listens_everywhere(user, said, url):
+    """c.JupyterHub.hub_connect_ip and hub_connect_url count; a port is not made up."""
+    spawner = lone_spawner(user.name)
+    spawner.hub = HubInfo(ip="0.0.0.0", port=18081, base_url="/hub/", **said)
+    await spawner.start()
+    environment = user.podman("exec", spawner.container_id, "env")
+    await spawner.stop()
+    assert re.search(f"^JUPYTERHUB_API_URL={url}$", environment, re.MULTILINE), environment
+
+
+async def test_a_hub_on_a_unix_socket(user):
+    spawner = lone_spawner(user.name)
+    spawner.hub = HubInfo(base_url="/hub/", bind_url="http+unix://%2Frun%2Fhub.sock/hub/")
+    with pytest.raises(web.HTTPError, match="hub_connect_url: the Hub listens on a Unix socket"):
+        await spawner.start()
+    spawner.hub_connect_url = "http://192.0.2.9:8081"
+    await spawner.start()
+    environment = user.podman("exec", spawner.container_id, "env")
+    await spawner.stop()
+    assert "JUPYTERHUB_API_URL=http://192.0.2.9:8081/hub/api" in environment
 
 
 async def test_a_fixed_port_that_is_taken(user):

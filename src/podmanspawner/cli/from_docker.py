@@ -8,6 +8,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from podmanspawner import images
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -56,7 +58,7 @@ def _size(name: str) -> Rule:
 
 
 def _pull_policy(value: str) -> Options:
-    return {"pull_policy": {"ifnotpresent": "missing", "skip": "never"}.get(value.lower(), value)}
+    return {"pull_policy": images.pull_policy(value)}
 
 
 def _ulimits(value: Any) -> Options:
