@@ -55,7 +55,7 @@ PULL_BEGINS, PULL_ENDS = 20, 49
 """Percentages of a start."""
 _LOOK_AGAIN = (0.05, 0.25, 1.0)
 """Seconds."""
-_LOG_AGAIN = (0.05, 0.1, 0.0)
+_LOG_AGAIN = (0.05, 0.0)
 """Seconds."""
 _IMAGES_KNOWN = 100
 _KILLED = 128 + 9

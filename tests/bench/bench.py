@@ -92,7 +92,7 @@ def networks_here() -> dict[str, str]:
     """Return the kinds of network that a server can have here, as PodmanSpawner names them."""
     own = "pasta" if has_pasta() else "slirp4netns"
     other = {"slirp4netns": "slirp4netns"} if has_pasta() else {}
-    return {f"private, by {own}": "private", **other, "host": "host"}
+    return {f"private, by {own}": "private", **other, "named": hubs.NAMED, "host": "host"}
 
 
 def machine() -> dict[str, str]:
