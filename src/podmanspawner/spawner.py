@@ -146,11 +146,12 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
         await self._pull_first(settings.image, keyring)
         started = await self._with_podman(launch)
         self.container_id, self._port = started.id, started.port
-        self._hold_soon(started)
+        held = self._hold_meanwhile(started)
         await self._run_post_start(started.id)
         self._report(80, "Waiting for the server to answer")
-        await self._answers(started)
+        await self._answers(started, held)
         await self._is_healthy(started)
+        self._notice_the_end()
         proto = "https" if certificates else "http"
         return f"{proto}://{_url_host(self._reach_ip)}:{started.port}"
 
