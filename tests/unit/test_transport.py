@@ -448,25 +448,3 @@ def test_what_is_no_name_of_a_container_is_not_asked_for(fake, name):
             ask(name)
     assert podman.remove(name) is False
     assert not service.requests
-
-
-@pytest.mark.parametrize("status", ["404 Not Found", "500 Internal Server Error"])
-def test_a_container_that_goes_while_it_is_listed(fake, status):
-    """In the middle of its removal the engine says so with a status of 500."""
-    container = "0123456789ab" * 5
-    said = {"message": f"getting container from store {container!r}: no such container"}
-    listed = {
-        "GET containers/json": http_json([{"Id": container}]),
-        f"GET containers/{container}/json": http_json(said, status),
-    }
-    assert fake(listed).podman().containers() == []
-
-
-def test_a_container_that_cannot_be_looked_at(fake):
-    container = "0123456789ab" * 5
-    listed = {
-        "GET containers/json": http_json([{"Id": container}]),
-        f"GET containers/{container}/json": http_json({"message": "disk"}, "500 No"),
-    }
-    with pytest.raises(PodmanError, match="disk"):
-        fake(listed).podman().containers()
