@@ -199,10 +199,7 @@ def stop(podman: UserPodman, container: str, *, seconds: int) -> None:
 
 def forget_secrets(podman: UserPodman, server: ServerName) -> None:
     """Remove all secrets that were made for a server."""
-    own = vault.prefix(server)
-    for name in podman.secrets.names():
-        if name.startswith(own):
-            podman.secrets.remove(name)
+    podman.secrets.remove_beginning(vault.prefix(server))
 
 
 def launch(

@@ -24,6 +24,7 @@ async def first_slow(spawner):
         spawner.cmd = ["sleep", "600"]
 c.Spawner.pre_spawn_hook = first_slow
 """
+FORGED = "[I 2026-01-01 00:00:00.000 JupyterHub app:1] root logged in"
 GONE = "gone"
 """A server that no Hub of these tests has."""
 
@@ -190,12 +191,18 @@ def test_orphans_are_only_told_of_if_so_configured(make_hub, user):
     hub = make_hub(CONFIG + "c.PodmanSpawner.remove_orphans = False\n")
     hub.kill()
     left = bait(hub, user)
+    forger = ServerName(str(hub.hub_port), f"x\n{FORGED}\r\x1b[2K", "a\nb")
+    forged = put(user, forger.labels())
     restart(hub)
     told = f"of the server 'gone' of {user.name} belongs to no server that runs\n"
     hub.until(lambda: told in hub.log.read_text())
     hub.begin(user.name)
     hub.end(user.name)
-    assert ids(user) == {left}
+    assert ids(user) == {left, forged}
+    log = hub.log.read_text()
+    assert FORGED in log
+    assert "\x1b[2K" not in log
+    assert not any(line.lstrip().startswith(FORGED) for line in log.split("\n"))
 
 
 async def test_a_start_waits_for_a_removal_in_its_account(user):
