@@ -206,7 +206,7 @@ def test_root_makes_the_runtime_directory_and_nothing_else(tmp_path):
     changed = list(changes(account, seen))
     assert len(changed) == 4, changed
     staging = changed[1][1]
-    assert re.fullmatch(rf"/run/user/\.{account.uid}\.[0-9]+", staging)
+    assert re.fullmatch(rf"/run/user/\.{account.uid}\.[a-z0-9_]+", staging)
     assert changed == [
         ("mkdir", "/run/user"),  # which is there
         ("mkdir", staging),
