@@ -192,6 +192,8 @@ def stop(podman: UserPodman, container: str, *, seconds: int) -> None:
     """
     try:
         podman.stop(container, seconds=seconds)
+    except ContainerNotFound:  # its user was faster
+        return
     except PodmanError:
         if podman.inspect(container).state.running:
             raise

@@ -29,6 +29,7 @@ from podmanspawner import (
     ServiceError,
     UntrustedServiceError,
     rest,
+    server,
 )
 from podmanspawner.transport import KIB, MIB
 
@@ -214,6 +215,11 @@ def test_what_ends_at_that_moment_is_asked_again(fake, verb, request_line):
     service = fake({request_line: lambda connection: send(connection, said.pop(0))})
     getattr(service.podman(), verb)(ID)
     assert len(service.requests) == 2
+
+
+def test_a_stop_of_what_its_user_has_just_removed(fake):
+    gone = http_json({"message": "no such container"}, "404 Not Found")
+    server.stop(fake({f"POST containers/{ID}/stop": gone}).podman(), ID, seconds=0)
 
 
 def send(connection, answer):
