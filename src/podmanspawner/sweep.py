@@ -83,7 +83,8 @@ class Sweep(Given):
     async def _sweep(cls, hub_app: Any, expected: list[tuple[str, str]]) -> None:
         while not _is_up(hub_app):  # noqa: ASYNC110, the Hub has no event for it
             await asyncio.sleep(_LOOK_SECONDS)
-        options = cls(config=hub_app.config, hub=hub_app.hub)
+        # what a process is called must let nobody linger; whose servers run, they linger already
+        options = cls(config=hub_app.config, hub=hub_app.hub, enable_linger=False)
         lost: dict[str, set[ServerName]] = {}
         for username, servername in expected:
             name = ServerName(options.hub_id, username, servername)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+from pathlib import Path
 
 import pytest
 
-from accounts import TINY_JOVYAN
+from accounts import TINY_JOVYAN, booted, real_account
 from free_ports import free_port
 from lone import ANSWERING, lone_spawner
 from podmanspawner import UserPodman, orphans
@@ -242,6 +244,24 @@ def test_a_script_finds_and_removes_them(user):
     assert made[GONE] not in states
     assert [states[made[each]] for each in ("runs", "kept")] == ["running", "exited"]
     assert len(states) == 3
+
+
+@pytest.mark.skipif(not booted(), reason="there is no logind")
+def test_a_processs_name_makes_nobody_linger(make_hub):
+    """Whose account it is need not be a user of the Hub's, and nothing need run there."""
+    hub = make_hub(CONFIG)
+    hub.kill()
+    with real_account(runtime_dir=False) as forger:
+        script = f"{forger.account.home}/conmon"
+        forger.run("sh", "-c", f"echo '#!/bin/sh' >{script}; echo sleep 99 >>{script}")
+        forger.run("chmod", "+x", script)
+        name = ServerName(str(hub.hub_port), forger.name).container()
+        process = subprocess.Popen([script, "-n", name], user=forger.account.uid)
+        restart(hub)
+        hub.until(lambda: f"service of {forger.name}: " in hub.log.read_text(), 60)
+        process.kill()
+        process.wait()
+        assert not Path("/var/lib/systemd/linger", forger.name).exists()
 
 
 def test_where_containers_run_is_seen_without_a_service(user):
