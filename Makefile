@@ -10,7 +10,7 @@ with_env := . .ci/env &&
 keep_figures := PODMANSPAWNER_FIGURES=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test test-unit test-podman test-hostile test-hub test-browser test-docs test-package test-machines matrix machine crashes soak fuzz lint docs setup-test setup-unit setup-fuzz setup-lint setup-docs clean
+.PHONY: help demo demo-clean test test-unit test-podman test-hostile test-hub test-browser test-docs test-package test-machines matrix machine crashes soak fuzz bench lint docs setup-test setup-unit setup-fuzz setup-lint setup-docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -47,6 +47,9 @@ crashes: setup-test ## the Hub, or the service of an account, killed at every st
 soak: setup-test ## half an hour of starts and stops: memory, descriptors, threads, processes
 	@$(with_env) $(keep_figures) PODMANSPAWNER_SOAK_SECONDS=$${PODMANSPAWNER_SOAK_SECONDS:-1800} \
 		pytest tests/hub/test_load.py -k starts_and_stops $(PYTEST_ARGS)
+
+bench: setup-test ## what it costs beside what one would use instead (a quarter of an hour)
+	@$(with_env) tests/bench/bench.py $(PARTS)
 
 test-browser: setup-test ## what people see, in a real browser; UPDATE_SCREENSHOTS=1 takes pictures
 	@$(with_env) pytest tests/browser $(PYTEST_ARGS)

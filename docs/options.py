@@ -23,18 +23,19 @@ from traitlets import (
 )
 
 from podmanspawner import PodmanSpawner
+from podmanspawner.flags.table import FLAGS, LETTERS
 
 PAGE = Path(__file__).parent / "reference" / "configuration.md"
 BEGIN = "<!-- options: written by docs/options.py -->\n"
 END = "<!-- end of options -->\n"
 
 # Names elsewhere for the same thing, as of podmanspawner 0.2, dockerspawner 14, kubespawner 7 and
-# systemdspawner 1; an option that is not here has none.
+# systemdspawner 1; an option that is not here has none. The flags of podman run, which the
+# original takes in podman_additional_cmds, come from the code.
 ORIGINAL = {
     "image": "image",
     "pull_policy": "pull_image_first",
     "service_environment": "https_proxy",
-    "hooks_dir": "podman_additional_cmds",
     "home_target": "conthome",
     "working_dir": "startatconthome",
     "podman_additional_cmds": "podman_additional_cmds",
@@ -64,6 +65,23 @@ DOCKER = {
     "network": "network_name",
     "extra_spec": "extra_create_kwargs, extra_host_config",
     "post_start_cmd": "post_start_cmd",
+    **dict.fromkeys(
+        ("container_user", "entrypoint", "extra_labels", "healthcheck", "hostname", "stop_signal"),
+        "extra_create_kwargs",
+    ),
+    "working_dir": "extra_create_kwargs",
+    **dict.fromkeys(
+        ("cap_add", "cap_drop", "devices", "dns", "dns_options", "dns_search", "extra_hosts"),
+        "extra_host_config",
+    ),
+    **dict.fromkeys(
+        ("gpus", "init", "memswap_limit", "no_new_privileges", "pids_limit", "read_only"),
+        "extra_host_config",
+    ),
+    **dict.fromkeys(
+        ("seccomp_profile", "selinux_opts", "shm_size", "supplemental_gids", "tmpfs", "ulimits"),
+        "extra_host_config",
+    ),
 }
 KUBE = {
     "image": "image",
@@ -74,7 +92,9 @@ KUBE = {
     "remove": "delete_stopped_pods",
     "working_dir": "working_dir",
     "container_user": "uid, gid",
-    "supplemental_gids": "supplemental_gids",
+    "supplemental_gids": "supplemental_gids, fs_gid",
+    "gpus": "extra_resource_limits",
+    "read_only": "container_security_context",
     "extra_labels": "extra_labels",
     "extra_annotations": "extra_annotations",
     "delete_grace_period": "delete_grace_period",
@@ -104,6 +124,7 @@ SYSTEMD = {
     "devices": "isolate_devices",
 }
 NEEDS = {
+    "network": "Podman 4.4 for pasta",
     "keep_groups": "crun",
     "memswap_limit": "cgroup v2",
     "pids_limit": "cgroup v2",
@@ -157,6 +178,13 @@ def default(trait: TraitType) -> str:
     return f"`{value!r}`".replace("'", '"')
 
 
+def flags(name: str) -> list[str]:
+    """Return the flags of ``podman run`` that say what an option says."""
+    letters = {long: f"-{letter}" for letter, long in LETTERS.items()}
+    found = (flag for flag, what in FLAGS.items() if name in what.to.split(", "))
+    return [letters.get(flag, f"--{flag}") for flag in found]
+
+
 def rows() -> list[str]:
     """Return the lines of the table."""
     head = "option", "values", "default", "original", "dockerspawner", "kubespawner"
@@ -164,6 +192,7 @@ def rows() -> list[str]:
     lines.append(["---"] * len(lines[0]))
     for name, trait in own_options().items():
         others = [names.get(name, "") for names in (ORIGINAL, DOCKER, KUBE, SYSTEMD)]
+        others[0] = ", ".join(filter(None, [others[0], *flags(name)]))
         quoted = [", ".join(f"`{word}`" for word in text.split(", ") if word) for text in others]
         link = f"[`{name}`](#{name})"
         lines.append([link, values(trait), default(trait), *quoted, NEEDS.get(name, "")])

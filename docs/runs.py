@@ -11,14 +11,15 @@ from pathlib import Path
 
 PAGE = Path(__file__).parent / "reference" / "matrix.md"
 RESULTS = PAGE.with_suffix(".json")
-LAYERS = ("podman", "hub", "systemd")
+LAYERS = ("podman", "hub", "systemd", "browser")
 
 INTRO = """\
 # What it was tested on
 
 Written by `docs/runs.py` from real runs of `make matrix`; the versions are those that were met
 inside. *podman* is `tests/podman`, against the real engine; *hub* is `tests/hub`, spawners and
-whole Hubs; *systemd* is `tests/systemd`, which needs a host with systemd.
+whole Hubs; *systemd* is `tests/systemd`, which needs a host with systemd; *browser* is
+`tests/browser`, a Chromium on the Hub's pages, which differ between the versions of JupyterHub.
 
 """
 _LATER = "not run yet"
@@ -28,6 +29,7 @@ REASONS = {
     ("5.4", "Python"): "Debian 13 has 3.13",
     ("5.8", "Python"): "forky has 3.14",
     ("host", "systemd"): "no systemd there",
+    **{(name, "browser"): "no browser there" for name in ("bookworm", "trixie", "forky")},
 }
 """Why something was not run, by Podman's version or place, and what."""
 

@@ -18,7 +18,7 @@ from figures import Figures
 # pytest --hypothesis-profile=hour, or "make fuzz"
 settings.register_profile("quick", max_examples=100, deadline=None)
 settings.register_profile(
-    "hour", max_examples=100_000, deadline=None, suppress_health_check=list(HealthCheck)
+    "hour", max_examples=25_000, deadline=None, suppress_health_check=list(HealthCheck)
 )
 settings.load_profile("quick")
 

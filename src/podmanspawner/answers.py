@@ -147,6 +147,8 @@ class Image:
     labels: dict[str, str]
     names: tuple[str, ...] = ()
     """Every name and tag that the account has for it."""
+    size: int = 0
+    """Bytes that its layers take."""
 
     @classmethod
     def parse(cls, value: object, where: str) -> Image:
@@ -162,6 +164,7 @@ class Image:
             entrypoint=tuple(strings(config.get("Entrypoint"), where)),
             labels=string_map(config.get("Labels"), where),
             names=tuple(strings(raw.get("RepoTags"), where)),
+            size=integer(raw.get("Size") or 0, where),
         )
 
 
@@ -418,6 +421,15 @@ def refused_option(message: str) -> tuple[str, str] | None:
             "the account may not raise a limit that far; 'ulimit -H -a' shows, as the account, "
             "what it may, and limits.conf(5) how to change it"
         )
+    if found := re.search(r'workdir "([^"]*)" does not exist', message):
+        return "working_dir", (
+            f"the image has no folder {found.group(1)}, and nothing is mounted there; name one "
+            "that is in the container"
+        )
+    if found := re.search(r"[Uu]nable to find group ([^\s:]+)", message):
+        return "supplemental_gids", (
+            f"the image has no group {found.group(1)}; give its number, or one that the image has"
+        )
     if "to add healthchecks" in message:
         return "healthcheck", (
             "the account has no systemd of its own to start checks; run 'loginctl enable-linger' "
@@ -436,6 +448,12 @@ def refused_option(message: str) -> tuple[str, str] | None:
     if found := re.search(r'creating image volume "([^"]*)"', message):
         return "mounts", f"the account has no image {found.group(1)}. Pull or load it first"
     return None
+
+
+def malformed_field(message: str) -> str | None:
+    """Return the field of a request whose value has another type than the engine's."""
+    found = re.search(r"cannot unmarshal \S+ into Go \S+ field SpecGenerator\.(\S+)", message)
+    return found.group(1).rpartition(".")[2] if found else None
 
 
 def refused_security(message: str) -> tuple[str, str] | None:

@@ -23,6 +23,8 @@ CONTROLLERS = {
     "pids_limit": "pids",
 }
 """Options that rest on a controller of the kernel's."""
+LIKE_OPTIONS = {"memory": "mem_limit", "cpu": "cpu_limit", "pids": "pids_limit"}
+"""Parts of ``resource_limits`` in ``extra_spec``, and an option with the same controller."""
 _EVENTS_BYTES = 4096
 
 

@@ -100,6 +100,17 @@ def path(option: str, value: str) -> None:
         raise SpecError(option, f"{value!r} has control characters; rename the folder")
 
 
+def mount_point(option: str, value: str) -> None:
+    """Refuse what is no place in a container where something can be mounted."""
+    path(option, value)
+    if value != posixpath.normpath(value) or not value.strip("/"):
+        raise SpecError(
+            option,
+            f"{value!r} is no place for a mount; name a folder below '/' in its shortest form, "
+            "such as /data",
+        )
+
+
 def port(number: int) -> None:
     """Refuse what is no port."""
     if not 1 <= number <= PORT_MAX:
@@ -114,6 +125,17 @@ def ip(option: str, address: str) -> None:
         raise SpecError(
             option, f"{address!r} is no IP address; use a literal one such as '127.0.0.1'"
         ) from None
+
+
+def host_address(option: str, address: str) -> None:
+    """Refuse what is no address of a host for the container's ``/etc/hosts``."""
+    if address == "host-gateway":  # Podman 4.3's API writes it there as it is
+        raise SpecError(
+            option,
+            f"{address!r} is not had through Podman's service; the host is known to the container "
+            "as host.containers.internal without it",
+        )
+    ip(option, address)
 
 
 def environment(variables: Mapping[str, str], *, option: str = "environment") -> None:

@@ -33,6 +33,7 @@ from .errors import (
 from .images import Images
 from .rest import STREAM_BYTES, RestClient
 from .secrets import Secrets
+from .terminal import Terminal, exit_code
 from .transport import KIB, MIB
 from .volumes import Volumes
 
@@ -182,10 +183,17 @@ class UserPodman(RestClient):
                     f"the host has no {device}, or {self.account.name} may not see it. CDI names, "
                     "which gpus stands for, are looked up in /etc/cdi and /run/cdi.",
                 ) from error
+        if field := answers.malformed_field(error.message):
+            raise SpecError(
+                "extra_spec",
+                f"the engine takes no such value for {field!r}; see Podman's API reference, "
+                f"ContainerCreateLibpod. ({error.message})",
+            ) from error
         if missing_source:
             options = [m.option for m in spec.mounts if m.source == missing_source]
+            options += ["extra_spec"] if spec.extra else ["volumes"]
             raise SpecError(
-                options[0] if options else "volumes",
+                options[0],
                 f"the source {missing_source} does not exist, or {self.account.name} may not see "
                 "it. Create it on the host, or correct the option.",
             ) from error
@@ -514,23 +522,12 @@ class UserPodman(RestClient):
             UntrustedServiceError: it took too long, with reason ``"deadline"``.
         """
         operation = f"exec in container {container}"
-        body: dict[str, Any] = {
-            "AttachStdout": True,
-            "AttachStderr": True,
-            "Cmd": list(command),
-            "Env": [f"{key}={value}" for key, value in (environment or {}).items()],
-        }
+        body: dict[str, Any] = {"Env": _variables(environment)}
         if working_dir is not None:
             body["WorkingDir"] = working_dir
         if user is not None:
             body["User"] = user
-        made = self.request_json(
-            operation,
-            "POST",
-            f"containers/{_segment(container)}/exec",
-            data=json.dumps(body),
-        )
-        session = answers.identifier(answers.obj(made, operation).get("Id"), operation)
+        session = self._exec_session(container, command, body)
         with self.streaming(
             operation,
             "POST",
@@ -541,9 +538,57 @@ class UserPodman(RestClient):
             paced=False,
         ) as answer:
             output = b"".join(answers.frames(answer.raw))
-        after = self.request_json(operation, "GET", f"exec/{session}/json")
-        code = answers.integer(answers.obj(after, operation).get("ExitCode"), operation)
+        code = exit_code(self, session)
         return ExecResult(exit_code=code, output=output.decode(errors="replace"))
+
+    @contextmanager
+    def terminal(
+        self,
+        container: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+    ) -> Iterator[Terminal]:
+        """Run a command in a running container with a terminal of its own there.
+
+        Nobody's terminal here is given away: all goes over the account's checked connection.
+        What is read comes as the account sends it, control sequences included.
+
+        Args:
+            container: name or id.
+            command: program and arguments, without a shell; the exit code is 127 where there
+                is no such program.
+            environment: variables on top of the container's, such as ``TERM``.
+
+        Raises:
+            ContainerNotFound: there is none of that name or id.
+            PodmanError: it does not run.
+        """
+        body = {"Env": _variables(environment), "AttachStdin": True, "Tty": True}
+        session = self._exec_session(container, command, body)
+        with self.streaming(
+            f"exec in container {container}",
+            "POST",
+            f"exec/{session}/start",
+            data=json.dumps({"Detach": False, "Tty": True}),
+            seconds=None,
+            paced=False,
+        ) as answer:
+            yield Terminal(self, session, answer)
+
+    def _exec_session(
+        self, container: str, command: Sequence[str], fields: Mapping[str, Any]
+    ) -> str:
+        """Create what is to be run in a container, and return its id."""
+        operation = f"exec in container {container}"
+        body = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(command), **fields}
+        made = self.request_json(
+            operation,
+            "POST",
+            f"containers/{_segment(container)}/exec",
+            data=json.dumps(body),
+        )
+        return answers.identifier(answers.obj(made, operation).get("Id"), operation)
 
     def events(
         self,
@@ -594,6 +639,10 @@ class UserPodman(RestClient):
             return RunResult(exit_code=code, output=self.logs(container))
         finally:
             self.remove(container)
+
+
+def _variables(environment: Mapping[str, str] | None) -> list[str]:
+    return [f"{key}={value}" for key, value in (environment or {}).items()]
 
 
 def _log_bytes(tail: int | None) -> int:

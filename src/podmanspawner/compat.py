@@ -235,8 +235,9 @@ def _is_json(text: str) -> bool:
 
 
 def _is_line(text: str) -> bool:
-    """Whether a flag and its value stand in one text, as in ``-v /a:/b``."""
-    return " " in text and "=" not in text.partition(" ")[0]
+    """Whether a flag and its value, or more flags, stand in one text, as in ``-v /a:/b``."""
+    first, _, rest = text.partition(" ")
+    return bool(rest) and ("=" not in first or flags.begins_one(rest.lstrip()))
 
 
 def _split(text: str, option: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from .mounts import Mount, shortest
 from .names import SERVERNAME_LABEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from .settings import ServerSettings
 
@@ -44,6 +44,10 @@ def mounts(settings: ServerSettings, fields: Mapping[str, str]) -> tuple[Mount, 
     Raises:
         SpecError: a value makes no mount.
     """
+    if settings.one_account:
+        names.check_apart(settings.home_source, option="home_source")
+        for option, template in _sources(settings, ("volume", "bind", "overlay")):
+            names.check_apart(template, option=option)
     configured = [
         *_home(settings, fields),
         *_volumes("volumes", settings.volumes, fields),
@@ -75,16 +79,19 @@ def owned_volumes(
 
 
 def _volume_templates(settings: ServerSettings) -> Iterator[tuple[str, str]]:
-    for option, volumes in (
-        ("volumes", settings.volumes),
-        ("read_only_volumes", settings.read_only_volumes),
-    ):
-        yield from (
-            (option, source) for source in volumes if not source.startswith(("/", "{home}"))
-        )
+    """Yield option and template of each source that is a volume's name."""
+    for option, source in _sources(settings, ("volume",)):
+        if not source.startswith(("/", "{home}")):
+            yield option, source
+
+
+def _sources(settings: ServerSettings, kinds: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield option and template of each source, of ``mounts`` those of some kinds."""
+    yield from (("volumes", source) for source in settings.volumes)
+    yield from (("read_only_volumes", source) for source in settings.read_only_volumes)
     for entry in settings.mounts:
         source = entry.get("source", entry.get("src"))
-        if entry.get("type", "volume") == "volume" and isinstance(source, str):
+        if entry.get("type", "volume") in kinds and isinstance(source, str):
             yield "mounts", source
 
 
@@ -102,7 +109,7 @@ def templates(settings: ServerSettings) -> Iterator[str]:
 def _home(settings: ServerSettings, fields: Mapping[str, str]) -> Iterator[Mount]:
     target = names.expand(settings.home_target, fields, option="home_target")
     if target:
-        checks.path("home_target", target)
+        checks.mount_point("home_target", shortest(target))
         source = names.expand(settings.home_source, fields, option="home_source")
         if not source.startswith("/"):
             raise SpecError(
@@ -150,9 +157,15 @@ def _tmpfs(target: str, value: Any, fields: Mapping[str, str]) -> Mount:
     text = str(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise SpecError("tmpfs", f"{value!r} must be a size such as '1g', or options as a text")
-    options = (f"size={text}",) if _SIZE.fullmatch(text) else checks.commas(text)
-    path = names.expand(target, fields, option="tmpfs")
-    return Mount("", shortest(path), kind="tmpfs", options=options, named_by="tmpfs")
+    words = (f"size={text}",) if _SIZE.fullmatch(text) else checks.commas(text)
+    return Mount(
+        "",
+        shortest(names.expand(target, fields, option="tmpfs")),
+        read_only="ro" in words,
+        kind="tmpfs",
+        options=tuple(word for word in words if word not in ("ro", "rw")),
+        named_by="tmpfs",
+    )
 
 
 def _mount(entry: Mapping[str, Any], fields: Mapping[str, str]) -> Mount:

@@ -236,10 +236,11 @@ class Given(PodmanOptions):
         values: dict[str, Any] = {
             "server": self._server_name,
             "environment": environment,
+            "one_account": "{username}" not in self.account_template,
             "cmd": tuple(self.cmd) if self.cmd else None,
             "args": tuple(self.get_args()),
             "hub_port": _loopback_port(environment["JUPYTERHUB_API_URL"]),
-            "hub_everywhere": self.hub_connect_url is None and self.hub.ip in _EVERYWHERE,
+            "hub_everywhere": self._hub_everywhere,
             "mem_limit": self._limit("mem_limit", int),
             "cpu_limit": self._limit("cpu_limit", float),
             "mem_guarantee": self._limit("mem_guarantee", int),
@@ -253,13 +254,25 @@ class Given(PodmanOptions):
                 values[option.name] = getattr(self, option.name)
         return ServerSettings(**values)
 
+    @property
+    def _hub_everywhere(self) -> bool:
+        """Whether the Hub listens on all addresses, and nobody says by which one it is met."""
+        said = self.hub_connect_url is not None or self.hub.connect_url
+        return not said and self.hub.ip in _EVERYWHERE and self.hub.connect_ip in ("", *_LOOPBACK)
+
     def _environment(self) -> dict[str, Any]:
         """Return the Hub's environment; a Hub that listens everywhere is met on the loopback.
 
         By its own name it may not be: Debian's /etc/hosts has the host's name at 127.0.1.1.
         """
         environment: dict[str, Any] = self.get_env()
-        if self.hub_connect_url is None and self.hub.ip in _EVERYWHERE:
+        if self.hub_connect_url is None and self.hub.url.startswith("http+unix:"):
+            raise SpecError(
+                "hub_connect_url",
+                "the Hub listens on a Unix socket, which no container sees. Let it listen on an "
+                "address (c.JupyterHub.hub_bind_url), or set the URL by which containers reach it",
+            )
+        if self._hub_everywhere:
             for key in ("JUPYTERHUB_API_URL", "JUPYTERHUB_ACTIVITY_URL"):
                 parts = urlsplit(environment[key])
                 environment[key] = parts._replace(netloc=f"127.0.0.1:{parts.port}").geturl()

@@ -48,6 +48,11 @@ class HealthCheck:
                     "healthcheck", f"cmd is {self.cmd!r}, no text and no list of words"
                 )
             object.__setattr__(self, "cmd", checks.words("healthcheck", self.cmd))
+            if self.cmd[0] in ("CMD", "CMD-SHELL", "NONE"):  # as Docker's API has them
+                raise SpecError(
+                    "healthcheck",
+                    f"cmd begins with {self.cmd[0]!r}; leave it out, and write a text for a shell",
+                )
         for name, least in (("interval", 0), ("timeout", 1), ("start_period", 0)):
             value = getattr(self, name)
             number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PullPolicy = Literal["missing", "always", "newer", "never"]
+_OTHER_POLICIES = {"ifnotpresent": "missing", "skip": "never"}
 """When to pull: if the image is not there, always, if the registry has a newer one, never."""
 
 PROBE_LABEL = "podmanspawner.probe"
@@ -483,6 +484,17 @@ def probe_labels() -> dict[str, str]:
         _SINCE_LABEL: str(int(time.time())),
         _BY_LABEL: f"{_namespace()} {os.getpid()}",
     }
+
+
+def pull_policy(name: str) -> PullPolicy:
+    """Return the policy of a name, also of one that Kubernetes or dockerspawner has for it.
+
+    Raises:
+        SpecError: there is none of that name.
+    """
+    policy: Any = _OTHER_POLICIES.get(name.lower(), name.lower())
+    _demand_policy(policy)
+    return policy  # type: ignore[no-any-return]
 
 
 def _demand_policy(policy: PullPolicy) -> None:

@@ -34,7 +34,7 @@ _FLAGS = r"(no)?(exec|dev|suid)"
 _OPTIONS = {
     "bind": re.compile(rf"z|Z|U|r?bind|{_PROPAGATION}|{_FLAGS}"),
     "volume": re.compile(rf"z|Z|U|(no)?copy|{_FLAGS}"),
-    "tmpfs": re.compile(rf"size=[0-9]+[kKmMgG]?|mode=[0-7]{{3,4}}|(no)?tmpcopyup|{_FLAGS}"),
+    "tmpfs": re.compile(rf"size=[0-9]+[kKmMgG]?|mode=[0-7]{{3,4}}|U|(no)?tmpcopyup|{_FLAGS}"),
     "image": re.compile(r"(?!)"),
     "overlay": re.compile(r"z|Z|U|(upperdir|workdir)=/.+"),
 }
@@ -69,13 +69,7 @@ class Mount:
         words = checks.words(self.option, self.options) or ()
         object.__setattr__(self, "options", words)
         self._check_source()
-        checks.path(self.option, self.target)
-        if self.target != posixpath.normpath(self.target) or self.target.strip("/") == "":
-            raise SpecError(
-                self.option,
-                f"{self.target!r} is no place for a mount; name a folder below '/' in its "
-                "shortest form, such as /data",
-            )
+        checks.mount_point(self.option, self.target)
         for word in words:
             if not _OPTIONS[self.kind].fullmatch(word):
                 raise SpecError(self.option, f"{word!r} is no option of a {self.kind} mount")

@@ -40,9 +40,11 @@ _NAME_LENGTH = 200
 _PLAIN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _CONTAINER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_APART = r"[^{}]*(?:[._/]|(?<!-)--(?!-))[^{}]*"
 _PARTS_APART = re.compile(
-    r"\{username\}(--|[._])\{servername\}|\{servername\}(--|[._])\{username\}"
+    rf"\{{username\}}{_APART}\{{servername\}}|\{{servername\}}{_APART}\{{username\}}"
 )
+"""What is in no slug stands between the two."""
 
 
 def slug(text: str) -> str:
@@ -140,6 +142,28 @@ def expand(template: str, fields: Mapping[str, str], *, option: str = "template"
     return _TOKEN.sub(value, template)
 
 
+def check_apart(template: str, *, option: str = "template") -> None:
+    """Refuse a template by which servers of two users could have one name.
+
+    A single hyphen does not tell the server ``b-c`` of ``a`` from the server ``c`` of ``a-b``; it
+    is the user who chooses the name of a server.
+
+    Args:
+        template: text of the administrator.
+        option: name of the option that holds the template, for the error.
+
+    Raises:
+        SpecError: user's and server's name are in it, and nothing that is in no slug between them.
+    """
+    if not _names_both(template) or _PARTS_APART.search(template):
+        return
+    raise SpecError(
+        option,
+        f"{template!r} could mean the same for two users, whose servers are all in one account; "
+        "join the two as {username}--{servername} or {username}/{servername}",
+    )
+
+
 def of_hub(
     hub: str, prefix: str = DEFAULT_PREFIX, template: str = DEFAULT_TEMPLATE
 ) -> re.Pattern[str]:
@@ -159,12 +183,16 @@ def _check_name_template(template: str) -> None:
             "name_template",
             f"{template!r} would give all users' containers one name; add {{username}}",
         )
-    if "{servername}" in template and not _PARTS_APART.search(template):
+    if _names_both(template) and not _PARTS_APART.search(template):
         raise SpecError(
             "name_template",
             f"{template!r} could give two servers one name; join the two as "
             "{username}--{servername}, or leave {servername} out: it is then added by itself",
         )
+
+
+def _names_both(template: str) -> bool:
+    return "{username}" in template and "{servername}" in template
 
 
 def _check_container_name(name: str) -> None:

@@ -27,7 +27,7 @@ class Progress:
     """How far an image's way into the account is."""
 
     message: str
-    """For people, such as ``12.3 of 45.6 MB, 2 of 5 parts``."""
+    """For people, such as ``12.3 of 45.6 MB (26 %), 2 of 5 parts``."""
     done: int = 0
     """Bytes that are here, of ``total``."""
     total: int = 0
@@ -119,5 +119,6 @@ class PullStream:
         complete = sum(layer.complete for layer in layers)
         message = f"{complete} of {len(layers)} parts"
         if total:
-            message = f"{done / _MEGABYTE:.1f} of {total / _MEGABYTE:.1f} MB, {message}"
+            size = f"{done / _MEGABYTE:.1f} of {total / _MEGABYTE:.1f} MB"
+            message = f"{size} ({100 * done // total} %), {message}"
         return Progress(message, done, total)

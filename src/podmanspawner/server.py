@@ -55,7 +55,7 @@ PULL_BEGINS, PULL_ENDS = 20, 49
 """Percentages of a start."""
 _LOOK_AGAIN = (0.05, 0.25, 1.0)
 """Seconds."""
-_LOG_AGAIN = (0.05, 0.1, 0.2, 0.4, 0.0)
+_LOG_AGAIN = (0.05, 0.0)
 """Seconds."""
 _IMAGES_KNOWN = 100
 _KILLED = 128 + 9
@@ -115,6 +115,8 @@ def memory_limit(limit: int) -> str:
 class Started:
     """A container that has been started."""
 
+    account: Account
+    """Whose it is."""
     id: str
     port: int
     """Port of the host on which the server is to be reached."""
@@ -254,6 +256,7 @@ def launch(
     made = vault.values(settings)
     settings = replace(settings, secret_labels=vault.labels(settings, made))
     demand_network(podman, settings)
+    _spec(settings, facts, podman.account, settings.port or 1)  # refused before anything is made
     sources.prepare(podman, settings, facts)
     name = settings.server.container(settings.prefix, settings.name_template)
     old = find(podman, settings.server, name)
@@ -331,7 +334,7 @@ def _resume(
         time.sleep(pause)
         with contextlib.suppress(PortTaken):
             podman.start(old.id)
-            return Started(old.id, kept_port(old) or 0, resumed=True)
+            return Started(podman.account, old.id, kept_port(old) or 0, resumed=True)
     podman.remove(old.id)
     return None
 
@@ -361,7 +364,7 @@ def _create_and_start(
             if attempt == PORT_TRIES or settings.port:
                 raise
         else:
-            return Started(made, port, resumed=False)
+            return Started(podman.account, made, port, resumed=False)
     raise AssertionError  # the last attempt returns or raises
 
 
@@ -424,20 +427,33 @@ def enforceable(
     """
     asked = {option: getattr(settings, option) for option in cgroups.CONTROLLERS}
     asked = {option: value for option, value in asked.items() if value is not None}
-    if not asked:
+    raw = settings.extra_spec.get("resource_limits")
+    raw = raw if isinstance(raw, dict) else {}
+    if not asked and not raw:
         return settings
     in_the_way = cgroups.obstacles(account) if obstacles is None else obstacles
     lost: dict[str, Any] = {option: None for option in asked if option in in_the_way}
     for option in lost:
         if option == "pids_limit" and asked[option] == -1:
             continue  # no limit, which crun would refuse to set
-        reason = f"{asked[option]} cannot be enforced: {in_the_way[option]}"
-        if settings.unenforced_limits == "error":
-            raise SpecError(
-                option, f"{reason}. Or drop the limit, or set unenforced_limits to 'warn'"
-            )
-        log.warning("%s: %s: %s", account.name, option, reason)
+        _unenforced(settings, account, option, f"{asked[option]}", in_the_way[option])
+    kept = dict(raw)
+    for part, option in cgroups.LIKE_OPTIONS.items():
+        if part in raw and option in in_the_way:
+            what = f"{part} of resource_limits, {kept.pop(part)},"
+            _unenforced(settings, account, "extra_spec", what, in_the_way[option])
+    if kept != raw:
+        lost["extra_spec"] = {**settings.extra_spec, "resource_limits": kept}
     return replace(settings, **lost)
+
+
+def _unenforced(
+    settings: ServerSettings, account: Account, option: str, limit: str, why: str
+) -> None:
+    reason = f"{limit} cannot be enforced: {why}"
+    if settings.unenforced_limits == "error":
+        raise SpecError(option, f"{reason}. Or drop the limit, or set unenforced_limits to 'warn'")
+    log.warning("%s: %s: %s", account.name, option, reason)
 
 
 def demand_network(podman: UserPodman, settings: ServerSettings) -> None:
@@ -596,10 +612,12 @@ def listening(
         last_lines = last_words(podman, container)
         if "failed to exec pid1" in last_lines:  # the init process's words
             program = next(iter(found.command), "")
+            what_to_do = "Choose one of its own"
+            if len(program.split()) > 1:
+                what_to_do = f"Write it as a list of words: {program.split()}"
             raise SpecError(
                 "cmd",
-                f"the image has no program {program!r}. Choose one of its own. "
-                f"({one_line(last_lines)})",
+                f"the image has no program {program!r}. {what_to_do}. ({one_line(last_lines)})",
             )
         raise ServerEnded(found, last_lines)
     uids = ports.listener_uids(host, port)
@@ -640,10 +658,10 @@ def look(
     return found, is_well
 
 
-def watch(podman: UserPodman, found: Container, host: str, port: int) -> Watch | None:
+def watch(account: Account, found: Container, host: str, port: int) -> Watch | None:
     """Hold a running server, so that its end is noticed; None if that cannot be done."""
     try:
-        return Watch(podman.account, found.state, host, port, memory_limit=found.memory_limit)
+        return Watch(account, found.state, host, port, memory_limit=found.memory_limit)
     except Unwatchable as error:
-        log.info("%s: %s: %s", podman.account.name, found.name, error)
+        log.info("%s: %s: %s", account.name, found.name, error)
         return None

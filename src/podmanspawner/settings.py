@@ -92,6 +92,8 @@ class ServerSettings:
     """Template of where the home is mounted; empty for nowhere."""
     home_source: str = "{home}"
     """Template of the home on the host."""
+    one_account: bool = False
+    """Whether the servers of all users run in one account."""
     create_sources: bool = False
     """Whether folders to be mounted for writing are made where they are missing."""
     user_mapping: str = "auto"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jupyterhub import orm
 from jupyterhub.spawner import Spawner
 from tornado import web
-from traitlets import default
+from traitlets import TraitError, default
 from traitlets.config import Application
 
 from . import metrics, server, sources
@@ -144,13 +144,13 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
             report=report,
         )
         await self._pull_first(settings.image, keyring)
-        started = await self._with_podman(partial(self._launched, launch=launch))
+        started = await self._with_podman(launch)
         self.container_id, self._port = started.id, started.port
+        self._hold_soon(started)
         await self._run_post_start(started.id)
         self._report(80, "Waiting for the server to answer")
         await self._answers(started)
         await self._is_healthy(started)
-        self._notice_the_end()
         proto = "https" if certificates else "http"
         return f"{proto}://{_url_host(self._reach_ip)}:{started.port}"
 
@@ -161,6 +161,7 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
             now: without the grace period.
         """
         watch, self._watch = self._watch, None
+        self._let_go()
         if watch:
             watch.be_silent()
         seconds = 0 if now else self._grace_period
@@ -376,7 +377,23 @@ def _at_startup() -> None:
     if getattr(application, "db", None) is not None:  # the Hub itself, not one of its tools
         configured = application.spawner_class
         ours = issubclass(configured, PodmanSpawner)  # else it is a wrapper's child
-        (configured if ours else PodmanSpawner).sweep_at_startup(application)
+        spawner_class = configured if ours else PodmanSpawner
+        if _is_configured(spawner_class, application):
+            spawner_class.sweep_at_startup(application)
+
+
+def _is_configured(spawner_class: type[PodmanSpawner], application: Application) -> bool:
+    """Whether the options have values that they can have; the Hub would first look at a login."""
+    try:
+        spawner_class(config=application.config)
+    except TraitError as error:
+        application.log.critical(
+            "The configuration of %s is wrong: %s Until that is mended, no server of it starts, "
+            "and users who have none cannot log in.",
+            *(spawner_class.__name__, f"{str(error).rstrip('.')}."),
+        )
+        return False
+    return True
 
 
 def _warn_without_root(application: Application) -> None:

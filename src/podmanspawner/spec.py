@@ -199,8 +199,7 @@ class ContainerSpec:
             raise SpecError("network", f"{self.network!r} takes no options")
         for name, address in self.extra_hosts.items():
             checks.hostname("extra_hosts", name)
-            # Podman 4.3's API writes "host-gateway" to /etc/hosts as it is
-            checks.ip("extra_hosts", address)
+            checks.host_address("extra_hosts", address)
         for name in self.networks:
             if self.network != "bridge" or not _CONTAINER_NAME.fullmatch(name):
                 raise SpecError("network", f"{name!r} is no name of a network to go with 'bridge'")

@@ -175,13 +175,16 @@ def crash_loop(account: Account) -> ServiceError | None:
 
 
 def manager_state(account: Account) -> str:
-    """Return systemd's word for how the account's user manager is, such as ``active``.
+    """Return systemd's word for how the account's user manager is, as ``active`` or ``masked``.
 
     Raises:
         ServiceError: it could not be asked.
     """
-    words = ["systemctl", "is-active", _manager(account)]
-    return _one_line(privileges.run_unchanged(words, seconds=_SECONDS)[1])
+    words = ["systemctl", "show", "--property=LoadState,ActiveState", _manager(account)]
+    _, said = privileges.run_unchanged(words, seconds=_SECONDS)
+    state = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    masked = state.get("LoadState") == "masked"
+    return "masked" if masked else state.get("ActiveState", _one_line(said))
 
 
 def _failure(account: Account, result: str) -> ServiceError | None:

@@ -258,6 +258,15 @@ class VerifiedAdapter(requests_unixsocket.UnixAdapter):  # type: ignore[misc]  #
         super().close()
 
 
+def socket_of(response: requests.Response) -> socket.socket:
+    """Return the socket that an answer without a length comes from, to write to it as well.
+
+    The HTTP packages have no name for it. ref: docker-py's ``_get_raw_response_socket``
+    """
+    raw: Any = response.raw
+    return cast("socket.socket", raw._fp.fp.raw._sock)  # noqa: SLF001
+
+
 def _refused(response: requests.Response, what: str) -> UntrustedServiceError:
     response.raw.close()
     return UntrustedServiceError(

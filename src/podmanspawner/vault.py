@@ -139,6 +139,8 @@ def _entry(entry: str | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _secret(entry: Mapping[str, Any], settings: ServerSettings) -> Secret:
+    if settings.one_account and "value" not in entry:
+        names.check_apart(entry["source"], option="secrets")
     source = names.expand(entry["source"], settings.server.fields(), option="secrets")
     kind, target = entry.get("type", "mount"), entry.get("target", "")
     check_name(source)

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Any
 from . import leftovers, metrics, ports, server
 from .account import Account
 from .answers import quoted
+from .client import UserPodman
 from .errors import AccountError, ContainerNotFound, PodmanError, PodmanSpawnerError
 from .given import Given
 from .readiness import speaks_http
 from .threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .answers import Container
-    from .client import UserPodman
     from .watch import Watch
 
 _TELL_SECONDS = 0.1
@@ -48,6 +46,8 @@ class Vigil(Given):
     """Where the running server listens; 0 if it was started by a Hub before this one."""
     _exit_code = 0
     """How the last server ended."""
+    _holding: asyncio.Future[None] | None = None
+    """The engine being asked for the process of a server that has just been started."""
     _telling: asyncio.Future[None] | None = None
     """The news of its end, on their way to the Hub."""
 
@@ -70,6 +70,8 @@ class Vigil(Given):
         """
         if self._starting:
             return None
+        if self._holding and not self._holding.done():
+            await asyncio.wait((self._holding,))
         if self._watch and self._watch.fine:
             self._tell_of_kills(self._watch)
             return None
@@ -116,21 +118,26 @@ class Vigil(Given):
             metrics.DEATHS.add(cause="gone")
         return state
 
-    def _launched(
-        self, podman: UserPodman, *, launch: Callable[[UserPodman], server.Started]
-    ) -> server.Started:
-        """Start the container and hold its process: from then on there is nothing to ask."""
-        started = launch(podman)
-        found = podman.inspect(started.id)
+    def _hold_soon(self, started: server.Started) -> None:
+        """Have the container's process held, while the server is still getting ready."""
+        self._holding = asyncio.ensure_future(self._hold(started))
+
+    async def _hold(self, started: server.Started) -> None:
+        """Ask for the container's process and hold it: from then on there is nothing to ask."""
+        try:
+            found = await self._with_podman(partial(UserPodman.inspect, container=started.id))
+        except PodmanSpawnerError as error:
+            self.log.info("The process of %s is not held: %s", self._log_name, error)
+            return
         if found.state.running:
-            self._watch = server.watch(podman, found, self._reach_ip, started.port)
-        return started
+            self._watch = server.watch(started.account, found, self._reach_ip, started.port)
+            self._notice_the_end()
 
     async def _answers(self, started: server.Started) -> None:
         """Return once the server answers at its port, which is proved to be the account's.
 
-        The engine is asked if something is wrong; where the process cannot be held, also whether
-        the server still runs, not at every try.
+        The kernel's word is enough for that. The engine is asked if something is wrong; where the
+        process cannot be held, also whether the server still runs, not at every try.
         """
         context = self._ssl_context()
         began, asked = time.monotonic(), -math.inf
@@ -139,7 +146,7 @@ class Vigil(Given):
             answered = await speaks_http(
                 self._reach_ip, started.port, self.server.base_url, context
             )
-            if answered and self._watch and self._watch.fine:
+            if answered and self._is_listened_to_by(started.account, started.port):
                 return
             has_ended = self._watch is not None and not self._watch.running
             unsure = has_ended or (self._watch is None and now > asked + _LOOK_SECONDS)
@@ -187,7 +194,7 @@ class Vigil(Given):
                 server.stop(podman, found.id, seconds=0)
                 found = podman.inspect(found.id)
             if found.state.running:
-                return server.watch(podman, found, self._reach_ip, port)
+                return server.watch(podman.account, found, self._reach_ip, port)
             cut_short |= server.end_forgotten(podman, found.id)
             code = self._bury(podman, found)
             metrics.DEATHS.add(cause=cause or server.cause_of_end(found))
@@ -258,6 +265,9 @@ class Vigil(Given):
             await self.poll_and_notify()
 
     def _let_go(self) -> None:
+        if self._holding:
+            self._holding.cancel()
+            self._holding = None
         if self._watch:
             self._watch.close()
             self._watch = None
@@ -296,5 +306,10 @@ class Vigil(Given):
             account = Account.lookup(self._account_name)
         except AccountError:  # it has been deleted
             return _UNKNOWN_EXIT
-        uids = ports.listener_uids(self._reach_ip, port) if port else ()
-        return None if uids and all(map(account.owns, uids)) else _UNKNOWN_EXIT
+        listens = port and self._is_listened_to_by(account, port)
+        return None if listens else _UNKNOWN_EXIT
+
+    def _is_listened_to_by(self, account: Account, port: int) -> bool:
+        """Whether an account, and nobody else, listens at a port, by the kernel's word."""
+        uids = ports.listener_uids(self._reach_ip, port)
+        return bool(uids) and all(map(account.owns, uids))

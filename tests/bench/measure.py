@@ -1,9 +1,19 @@
-"""What is measured of processes, by the kernel's own figures."""
+"""What is measured of processes and of an event loop, by the kernel's own figures."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
+import math
+import os
+import resource
+import signal
+import statistics
+import time
 from pathlib import Path
+
+_TICK = 0.001
 
 
 def memory(pids) -> int:
@@ -15,3 +25,70 @@ def memory(pids) -> int:
                 if line.startswith("Pss:"):
                     total += int(line.split()[1])
     return total
+
+
+def cpu_of(pid: int) -> float:
+    """Return the seconds of processor time of a process and of its children that were reaped."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu() -> float:
+    """Return the same of this process, more precisely."""
+    used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+async def watch_loop(held: list[float]) -> None:
+    """Add to a list, for ever, how many milliseconds the running event loop was held at a time."""
+    while True:
+        before = time.perf_counter()
+        await asyncio.sleep(_TICK)
+        held.append(1000 * (time.perf_counter() - before - _TICK))
+
+
+@contextlib.asynccontextmanager
+async def measured_loop():
+    """Give a list of how many milliseconds the event loop is held at a time, inside."""
+    held: list[float] = []
+    task = asyncio.get_running_loop().create_task(watch_loop(held))
+    await asyncio.sleep(0)
+    yield held
+    await asyncio.sleep(2 * _TICK)  # what was held last is seen now
+    task.cancel()
+
+
+def percentile(values, percent: float) -> float:
+    """Return the value below which so many percent of the values lie."""
+    ordered = sorted(values)
+    return ordered[min(int(len(ordered) * percent / 100), len(ordered) - 1)]
+
+
+def spread(values) -> dict[str, float]:
+    """Return median and quartiles."""
+    return {
+        "median": statistics.median(values),
+        "low": percentile(values, 25),
+        "high": percentile(values, 75),
+        "count": len(values),
+    }
+
+
+def exponent(points: dict[int, float]) -> float:
+    """Return the power of the number by which a figure grows, by least squares of logarithms."""
+    logs = [(math.log(number), math.log(figure)) for number, figure in points.items()]
+    return statistics.linear_regression(*zip(*logs, strict=True)).slope
+
+
+def report_loop(path: str) -> None:
+    """Write how long the running event loop was held, whenever SIGUSR2 comes, and begin anew."""
+    held: list[float] = []
+    loop = asyncio.get_running_loop()
+    loop.watching = loop.create_task(watch_loop(held))  # or it would be collected
+
+    def report() -> None:
+        Path(f"{path}.new").write_text(json.dumps(held or [0.0]))
+        Path(f"{path}.new").rename(path)
+        held.clear()
+
+    loop.add_signal_handler(signal.SIGUSR2, report)

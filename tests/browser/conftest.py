@@ -46,7 +46,7 @@ def browser():
 def page(browser):
     """A window of somebody who has not logged in anywhere."""
     context = browser.new_context(viewport=SIZE, locale="en-GB", reduced_motion="reduce")
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(90_000)
     yield context.new_page()
     context.close()
 

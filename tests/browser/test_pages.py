@@ -100,7 +100,8 @@ def test_from_the_login_to_a_computed_cell_and_back(page, told, show, make_hub, 
     assert result.inner_text().strip() == "project 96 42"
     show("jupyterlab")
 
-    page.goto(f"{hub.url}/hub/home")
+    # before its scripts are there, a click is lost
+    page.goto(f"{hub.url}/hub/home", wait_until="networkidle")
     page.get_by_role("button", name="Stop My Server").click()
     page.get_by_role("button", name="Start My Server").wait_for()
     hub.until(lambda: not ada.containers())
@@ -124,7 +125,9 @@ def test_a_pull_and_then_a_failure(page, told, show, make_hub, slow_registry):
     account, port = slow_registry
     hub = make_hub("bob", account.name, FAILING.format(port=port, script=SCRIPT))
     log_in(page, hub, account)
-    page.get_by_text(re.compile(r"^Getting the image: [1-9][\d.]* of 1[\d.]+ MB")).first.wait_for()
+    page.get_by_text(
+        re.compile(r"^Getting the image: [1-9][\d.]* of 1[\d.]+ MB \(\d+ %\), ")
+    ).first.wait_for()
     bar = page.get_by_role("progressbar")
     assert 20 <= int(bar.get_attribute("aria-valuenow")) < 50
     show("progress", 400)

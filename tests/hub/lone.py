@@ -1,4 +1,4 @@
-"""A PodmanSpawner with the Hub's own objects around it, but no Hub process."""
+"""A spawner with the Hub's own objects around it, but no Hub process."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ ANSWERING = ["httpd", "-f", "-p", "8888", "-h", "/home/jovyan"]
 """A command that answers HTTP within milliseconds."""
 
 
-def lone_spawner(username: str, *, name: str = "", hub_port: int = 18081, **options):
-    """Return a spawner of a user, with options as the configuration would give them."""
+def lone_spawner(username: str, **options):
+    """Return a PodmanSpawner of a user, with options as the configuration would give them."""
     options = {
         "image": TINY_JOVYAN,
         "pull_policy": "never",
@@ -26,7 +26,17 @@ def lone_spawner(username: str, *, name: str = "", hub_port: int = 18081, **opti
         "delete_grace_period": 1,
         **options,
     }
-    db = orm.new_session_factory("sqlite:///:memory:")()
+    return lone(PodmanSpawner, username, **options)
+
+
+def memory_db():
+    """Return a session of a Hub's database that is in memory."""
+    return orm.new_session_factory("sqlite:///:memory:")()
+
+
+def lone(kind, username: str, *, name: str = "", hub_port: int = 18081, db=None, **options):
+    """Return a spawner of any kind, with options of its class, in a database of its own or not."""
+    db = db or memory_db()
     orm_user = orm.User(name=username)
     db.add(orm_user)
     db.commit()
@@ -37,13 +47,13 @@ def lone_spawner(username: str, *, name: str = "", hub_port: int = 18081, **opti
     orm_server = orm.Server(base_url=f"/user/{username}/{name}")
     db.add(orm_server)
     db.commit()
-    spawner = PodmanSpawner(
+    spawner = kind(
         user=user,
         orm_spawner=orm_spawner,
         hub=hub,
         authenticator=SimpleNamespace(),
         oauth_client_id=f"client-{username}",
-        config=Config({"PodmanSpawner": options}),
+        config=Config({kind.__name__: options}),
     )
     spawner.server = Server(orm_server=orm_server)
     spawner.api_token = "a" * 32

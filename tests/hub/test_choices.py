@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import jupyterhub
 import pytest
@@ -288,6 +289,12 @@ async def test_a_bad_list_of_a_function(user, allowed, profiles, said):
     with pytest.raises(web.HTTPError, match=said) as failure:
         await chooser(user, allowed_images=allowed, profile_list=profiles).start()
     assert failure.value.status_code == 500
+    spawner = chooser(user, allowed_images=allowed, profile_list=profiles)
+    for page in (spawner.get_options_form(), spawner.run_options_from_form({})):
+        with pytest.raises(web.HTTPError, match=said) as failure:
+            await page
+        assert failure.value.status_code == 500
+        assert re.match(said, failure.value.jupyterhub_message)
 
 
 # the administrator's own form, and own way to apply options
@@ -335,6 +342,25 @@ async def test_the_key_profile_is_its_own_for_a_wrapper(given, image):
         await wrapper.child_spawner._chosen()
     wrapper.child_spawner._forget_choice()
     assert lone.orm_spawner.user_options is None
+
+
+def test_a_function_that_a_wrapper_lost_with_its_hub():
+    """A Hub that starts would end here, with all its users' servers."""
+    lone = lone_spawner("ada")
+    wrapper = ProfilesSpawner(
+        user=lone.user,
+        hub=lone.hub,
+        orm_spawner=lone.orm_spawner,
+        profiles=[("One", "one", PodmanSpawner, {"image": lambda _spawner: OTHER})],
+        user_options={"profile": "one"},
+        config=Config({"PodmanSpawner": {"image": TINY}}),
+    )
+    conf = {"image": None, "modify_spec_hook": None, "hostname": "a"}
+    wrapper.load_state(
+        {"profile": "one", "child_conf": conf, "child_state": {"container_id": "1"}}
+    )
+    child = wrapper.child_spawner
+    assert (child.image, child.hostname, child.container_id) == (TINY, "a", "1")
 
 
 # a real Hub

@@ -79,13 +79,17 @@ def are(found, wanted):
 
 
 async def test_the_requests_of_starts_and_stops(fresh, requests, connections):
-    """Of an image whose user is not known yet, or is: all of them on one connection."""
+    """Of an image whose user is not known yet, or is: all of them on one connection.
+
+    The process is asked for on a second one, while the server is tried already.
+    """
     fresh.load(TINY_JOVYAN)
     spawner = lone_spawner(fresh.name)
     for probe in (PROBE, []):
         await spawner.start()
+        assert await spawner.poll() is None
         are(requests(), [NEW[0], *probe, *NEW[1:], *HELD])
-        assert connections() == 1
+        assert connections() == 2
         assert await spawner.poll() is None
         are(requests(), [])
         assert connections() == 0
@@ -99,6 +103,7 @@ async def test_the_requests_of_a_kept_container(fresh, requests):
     for probe, start in ((PROBE, [*NEW[1:2], *NEW]), ([], KEPT)):
         spawner = lone_spawner(fresh.name, remove=False)
         await spawner.start()
+        assert await spawner.poll() is None
         are(requests(), [*start[:2], *probe, *start[2:], *HELD])
         await spawner.stop()
         are(requests(), [*STOP, "stop container"])

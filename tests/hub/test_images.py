@@ -215,6 +215,14 @@ async def test_a_cancelled_pull_leaves_nothing(user, port):
 
 
 @pytest.mark.parametrize(
+    ("known", "policy"),
+    [("IfNotPresent", "missing"), ("skip", "never"), ("Always", "always"), ("newer", "newer")],
+)
+def test_a_policy_has_its_names_elsewhere(known, policy):
+    assert lone_spawner("ada", pull_policy=known).pull_policy == policy
+
+
+@pytest.mark.parametrize(
     ("option", "value"),
     [
         ("image", 1),

@@ -209,6 +209,40 @@ async def test_a_home_of_each_users_own_in_one_account(user):
     subprocess.run(["rm", "-r", str(home.parent)], check=True)
 
 
+async def test_a_servers_name_leads_to_nobody_elses_volume(user):
+    """Who is called "a" may call a server "b-c"; the server "c" of "a-b" is somebody else's."""
+
+    async def start(username, name, template):
+        volumes = {template: "/work"}
+        made = lone_spawner(username, name=name, account_template=user.name, volumes=volumes)
+        await made.start()
+        return made
+
+    theirs = await start("a-b", "c", "of-{username}--{servername}")
+    user.podman("exec", theirs.container_id, "touch", "/work/theirs")
+    own = await start("a", "b-c", "of-{username}--{servername}")
+    assert inside(user, own, "ls", "/work") == ""
+    for spawner in (theirs, own):
+        await spawner.stop()
+    assert volumes(user) == {"of-a-b--c", "of-a--b-c"}
+    user.podman("volume", "rm", *volumes(user))
+    with pytest.raises(web.HTTPError, match="volumes: .*the same for two users"):
+        await start("a", "b-c", "of-{username}-{servername}")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("hostname", "a_b"), ("devices", ["fuse"]), ("extra_spec", {"name": "a"})],
+)
+async def test_a_bad_value_leaves_no_volume_and_no_folder(user, option, value):
+    volumes = {"of-{username}": "/a", "{home}/made": "/b"}
+    with pytest.raises(web.HTTPError, match=f"{option}: "):
+        await lone_spawner(
+            user.name, volumes=volumes, create_sources=True, **{option: value}
+        ).start()
+    assert not Path(user.account.home, "made").exists()
+
+
 async def test_a_file_as_a_source_stays_a_file(user):
     user.run("sh", "-c", "echo text > ~/file")
     spawner = lone_spawner(

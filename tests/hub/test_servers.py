@@ -164,6 +164,20 @@ def test_an_unknown_account_is_explained(make_hub, users):
     assert "account_template" in message
 
 
+@pytest.mark.parametrize("wrapper", ["", 'c.JupyterHub.spawner_class = "wrapspawner.WrapSpawner"'])
+def test_a_bad_value_is_told_when_the_hub_starts(make_hub, wrapper):
+    """Not with the first login: a trait is looked at when a spawner is made."""
+    # so does a profile of a wrapper's that names the class itself
+    hub = make_hub(
+        f"from podmanspawner import PodmanSpawner\n{wrapper}\n"
+        'c.PodmanSpawner.profile_list = [{"display_name": "A", "default": "yes"}]\n'
+    )
+    (line,) = [line for line in hub.log.read_text().splitlines() if "configuration of" in line]
+    assert "[C " in line
+    assert "configuration of PodmanSpawner is wrong: profile_list: profile 'A': default" in line
+    assert "Traceback" not in hub.log.read_text()
+
+
 def test_ctrl_c_leaves_no_container(make_hub, users):
     hub = make_hub()
     hub.begin(users[0].name)

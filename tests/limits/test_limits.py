@@ -14,10 +14,13 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
+import requests
+from prometheus_client import start_http_server
+from prometheus_client.parser import text_string_to_metric_families
 from tornado import web
 
 from lone import ANSWERING, lone_spawner
-from podmanspawner import SpecError
+from podmanspawner import SpecError, metrics
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/limits.md").read_text()
 UNITS = Path("/etc/systemd/system")
@@ -35,6 +38,26 @@ def told(caplog):
     logger.addHandler(caplog.handler)
     yield caplog
     logger.removeHandler(caplog.handler)
+
+
+@pytest.fixture(scope="module")
+def scrape():
+    """Return a function that reads a figure from the metrics page of this process.
+
+    The Hub's page is that of its process, made by the same function.
+    """
+    page, thread = start_http_server(0, addr="127.0.0.1")
+    url = f"http://127.0.0.1:{page.server_port}/metrics"
+
+    def figure(metric, **labels):
+        families = text_string_to_metric_families(requests.get(url, timeout=60).text)
+        samples = [sample for family in families for sample in family.samples]
+        (found,) = (s.value for s in samples if (s.name, s.labels) == (metric.name, labels))
+        return found
+
+    yield figure
+    page.shutdown()
+    thread.join()
 
 
 @asynccontextmanager
@@ -106,7 +129,9 @@ def system(*command):
 # memory
 
 
-async def test_a_server_that_wants_too_much_memory(resident, told):
+async def test_a_server_that_wants_too_much_memory(resident, told, scrape):
+    deaths = scrape(metrics.DEATHS, cause="out_of_memory")
+    others = scrape(metrics.DEATHS, cause="error")
     script = f"{' '.join(ANSWERING)} & {on_order('much')} exec {TOO_MUCH.format(size=700)}"
     async with server(resident, mem_limit="512M", cmd=["sh", "-c", script]) as spawner:
         assert value(group(resident, spawner), "memory.max") == 512 * MB
@@ -115,6 +140,8 @@ async def test_a_server_that_wants_too_much_memory(resident, told):
             await asyncio.sleep(0.2)
     assert ended == 137
     assert "ended with exit code 137, out of memory, limit 512 MB. Its last lines:" in told.text
+    assert scrape(metrics.DEATHS, cause="out_of_memory") == deaths + 1
+    assert scrape(metrics.DEATHS, cause="error") == others
     assert resident.containers() == []
 
 
@@ -131,17 +158,21 @@ async def test_a_start_that_wants_too_much_memory(resident):
     assert resident.containers() == []
 
 
-async def test_a_server_outlives_its_kernel(resident, told):
+async def test_a_server_outlives_its_kernel(resident, told, scrape):
     """What the engine says only at the end, the kernel has told the Hub at the next poll."""
     kernel = f"( {on_order('kernel')} {TOO_MUCH.format(size=200)}; {on_order('end')} kill $$ ) &"
     async with server(resident, mem_limit="64M", script=kernel) as spawner:
         folder = group(resident, spawner)
+        kills = scrape(metrics.MEMORY_KILLS)
+        deaths = scrape(metrics.DEATHS, cause="out_of_memory")
         give_order(resident, "kernel")
         await until(lambda: value(folder, "memory.events", "oom_kill"))
         for _ in range(3):
             assert await spawner.poll() is None
         said = "limit 64 MB: 1 of its processes killed; it goes on"
         assert told.text.count(said) == 1
+        assert scrape(metrics.MEMORY_KILLS) == kills + 1
+        assert scrape(metrics.DEATHS, cause="out_of_memory") == deaths
         give_order(resident, "end")
         while (ended := await spawner.poll()) is None:
             await asyncio.sleep(0.2)

@@ -227,6 +227,7 @@ def build(name: str, jupyterhub: str = "6") -> list[str]:
 
 
 def _virtual_machine() -> VirtualMachine:
+    sys.path.append(str(HERE.parent))  # this file is run by its path, too
     from virtual import VirtualMachine  # noqa: PLC0415, it imports this module
 
     return VirtualMachine()

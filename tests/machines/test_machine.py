@@ -39,6 +39,12 @@ def test_a_failure_in_it_is_a_failure(machine):
     assert machine.run("pytest", "tests/none", check=False, capture_output=True).returncode == 4
 
 
+def test_the_virtual_one_is_found_by_its_script():
+    """As ``make machine NAME=limits`` runs it: with no other folder to import from."""
+    script = "import machine; machine._virtual_machine()"
+    subprocess.run([sys.executable, "-c", script], cwd=machines.HERE, check=True)
+
+
 def test_the_checkout_is_only_read(machine):
     assert machine.run("touch", "here", check=False, capture_output=True).returncode != 0
 

@@ -139,6 +139,7 @@ def test_the_hub_writes_its_options_with_their_help(installed, tmp_path):
         found = re.search(rf"((?:^#.*\n)+)^# c\.PodmanSpawner\.{option} =", section, re.MULTILINE)
         assert found, option
         assert re.match(r"## \S.{20,}", found[1]), f"{option}: {found[1][:200]}"
+        assert "Undefined" not in found[1], f"{option}: nobody says its default"
 
 
 def check_types(python, file):

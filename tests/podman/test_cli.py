@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import http.server
 import json
 import os
 import pwd
+import re
+import select
 import shutil
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 from pathlib import Path
@@ -18,12 +23,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from accounts import TINY, TINY_JOVYAN, archive, booted, real_account
+from accounts import SINGLEUSER, TINY, TINY_JOVYAN, archive, booted, change_accounts, real_account
 from lone import ANSWERING, lone_spawner
 from podmanspawner import cgroups
 from podmanspawner.cli import accounts
 from podmanspawner.cli.app import cli
-from registry import registry
+from registry import build_layers, registry
 
 PORT = 18093
 """Of the Hub that the configuration speaks of."""
@@ -161,16 +166,20 @@ def test_a_server_that_does_not_start(ada, config):
     assert ada.containers() == []
 
 
+def mended(remedy, ids):
+    """Do what is said about ids, with others: the proposed ones may be a next test's by now."""
+    command, _, own = remedy.partition("; then, if ")
+    assert own.endswith(": podman system migrate")
+    shell(re.sub(r"(--add-sub.ids) \d+-\d+", rf"\1 {ids}", command))
+
+
 def test_no_subordinate_ids(config):
     with real_account(subordinate_ids=False) as user:
         path = config()
-        remedy = the_failure(user, path, "subordinate ids")["remedy"]
-        words = remedy[remedy.index("usermod") :].partition("'")[0]
-        for names in ("subuids", "subgids"):
-            words = words.replace(f"--add-{names} FIRST-LAST", f"--add-{names} 3000000-3065535")
-        shell(words)
-        assert doctor(user, path)[0]["subordinate ids"]["status"] == "ok"
+        mended(the_failure(user, path, "subordinate ids")["remedy"], "3000000-3065535")
         the_failure(user, path, "image")  # what comes next
+        user.load(TINY_JOVYAN)
+        is_well(user, path, "--try")
 
 
 def test_ids_of_somebody_else(fresh, config):
@@ -178,11 +187,24 @@ def test_ids_of_somebody_else(fresh, config):
     try:
         with open("/etc/subuid", "a") as file:
             file.write(f"somebody-else:{first + 65000}:65536\n")
-        assert "somebody-else" in the_failure(fresh, config(), "subordinate ids")["seen"]
+        seen = the_failure(fresh, config(), "subordinate ids")
+        assert "somebody-else" in seen["seen"]
+        mended(seen["remedy"], "3100000-3165535")
+        assert doctor(fresh, config())[0]["subordinate ids"]["status"] == "ok"
     finally:
         lines = Path("/etc/subuid").read_text().splitlines(keepends=True)
         kept = "".join(line for line in lines if not line.startswith("somebody-else:"))
         Path("/etc/subuid").write_text(kept)
+
+
+def test_too_few_ids(fresh, config):
+    last = fresh.account.subuids[0].start + 65535
+    change_accounts("usermod", "--del-subuids", f"{last - 999}-{last}", fresh.name)
+    found, _ = doctor(fresh, config())
+    seen = found["subordinate ids"]
+    assert (seen["status"], seen["seen"].split(",")[0]) == ("warning", "64536")
+    mended(seen["remedy"], "3200000-3265535")
+    assert doctor(fresh, config())[0]["subordinate ids"]["status"] == "ok"
 
 
 def test_no_runtime_directory(config):
@@ -217,7 +239,7 @@ def test_no_image(fresh, config):
     command, *words = remedy.replace("ARCHIVE", archive(TINY_JOVYAN)).split()
     assert command == "podmanspawner"
     assert f"loaded {TINY_JOVYAN}" in run(*words, "-f", path)
-    is_well(fresh, path)
+    is_well(fresh, path, "--try")
 
 
 def test_an_image_that_nobody_has(ada, config):
@@ -261,7 +283,8 @@ def test_vfs(fresh, config):
         time.sleep(0.1)
     fresh.run("rm", f"{folder}/storage.conf")
     fresh.podman("system", "reset", "-f")
-    assert doctor(fresh, path)[0]["storage"]["status"] == "ok"
+    fresh.load(TINY_JOVYAN)
+    is_well(fresh, path, "--try")
 
 
 def test_limits(ada, config):
@@ -280,7 +303,7 @@ def test_a_hub_that_containers_do_not_reach(ada, config):
     remedy = the_failure(ada, config(hub_connect_ip="192.0.2.1"), "hub reachable")["remedy"]
     assert "hub_connect_ip" in remedy
     assert "hub_connect_ip" not in config().read_text()  # which is what it says
-    is_well(ada, config())
+    is_well(ada, config(), "--try")
 
 
 @pytest.mark.parametrize(
@@ -374,6 +397,77 @@ def test_what_the_logs_say_next(ada, config, server):
         assert reader.wait(20) == 0
 
 
+class Typist:
+    """Somebody at a terminal of their own, at which a command runs."""
+
+    def __init__(self, *words):
+        command = [sys.executable, "-m", "podmanspawner.cli", *map(str, words)]
+        self.screen, other = os.openpty()
+        self.resize(24, 80)
+        self.before = termios.tcgetattr(self.screen)
+        self.process = subprocess.Popen(
+            ["setsid", "--ctty", "--wait", *command],
+            stdin=other,
+            stdout=other,
+            stderr=other,
+            env={**os.environ, "TERM": "xterm"},
+        )
+        os.close(other)
+        self.seen = b""
+
+    def resize(self, lines, columns):
+        fcntl.ioctl(self.screen, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def type(self, text):
+        os.write(self.screen, text.encode())
+
+    def see(self, text):
+        end = time.monotonic() + 20
+        while text.encode() not in self.seen:
+            assert select.select([self.screen], [], [], max(0, end - time.monotonic()))[0], (
+                self.seen
+            )
+            self.seen += os.read(self.screen, 65536)
+        self.seen = self.seen.partition(text.encode())[2]
+
+    def leave(self):
+        """Wait until the command has ended; its terminal is then as it was before."""
+        status = self.process.wait(20)
+        assert termios.tcgetattr(self.screen) == self.before
+        os.close(self.screen)
+        return status
+
+
+def test_a_terminal(ada, config, server):
+    typist = Typist("exec", "-f", config(), "-it", ada.name, "--", "sh")
+    typist.see("$ ")
+    typist.type("stty size; echo $TERM $((6*7))\r")
+    typist.see("24 80")
+    typist.see("xterm 42")
+    typist.resize(33, 99)
+    typist.type("sleep 1; stty size; printf '\\033[31mred\\n'; read x; echo got:$x:\r")
+    typist.see("33 99")
+    typist.see("\x1b[31mred")
+    typist.type("a\x03")  # Ctrl-C is for what runs inside
+    typist.see("$ ")
+    typist.type("exit 7\r")
+    assert typist.leave() == 7
+
+
+def test_a_terminal_that_is_let_go_of(ada, config, server):
+    script = "stty raw; echo ready; exec cat -v"
+    typist = Typist("exec", "-f", config(), "-it", ada.name, "--", "sh", "-c", script)
+    typist.see("ready")
+    typist.type("\x1d\x1dhere")
+    typist.see("^]^]here")
+    typist.type("\x1d\x1d\x1d")
+    assert typist.leave() == 1
+
+
+def test_no_terminal(ada, config, server):
+    assert "leave -it out" in run("exec", "-f", config(), "-it", ada.name, "--", "sh", status=2)
+
+
 def test_one_account_that_cannot_be_asked(ada, fresh, config, server):
     fresh.account.runtime_dir.chmod(0o755)
     done = CliRunner().invoke(cli, ["servers", "-f", str(config()), fresh.name, ada.name])
@@ -396,12 +490,48 @@ def test_images_are_prepared(fresh, config):
     assert [row.split()[-1] for row in rows] == ["jovyan", "root"]
     layers = Path(fresh.account.home, ".local/share/containers/storage/overlay-layers/layers.json")
     before = len(json.loads(layers.read_text()))
-    run("images", "prepare", "-f", path, fresh.name)
+    said = run("images", "prepare", "-f", path, fresh.name).splitlines()
+    assert f"{fresh.name}: {TINY_JOVYAN} is here" in said
+    assert f"{fresh.name}: preparing {TINY_JOVYAN}: done" in said
     assert len(json.loads(layers.read_text())) > before  # the copy that is mapped
     assert fresh.containers() == []
     assert "could not be pulled" in run(
         "images", "preload", "-f", path, fresh.name, "--image", "localhost:1/x:1", status=1
     )
+
+
+def test_a_terminal_is_shown_how_far_it_is(fresh, config):
+    """A copy of an image that takes some seconds."""
+    fresh.load(TINY_JOVYAN)
+    build_layers(fresh, "localhost/large:1", TINY_JOVYAN, [150_000_000] * 2)
+    path = config(image="localhost/large:1")
+    typist = Typist("images", "prepare", "-f", path, fresh.name)
+    typist.see(f"{fresh.name}: preparing localhost/large:1")
+    typist.see("about ")
+    typist.see("MB of 288 MB")
+    typist.see("100%  done")
+    assert typist.leave() == 0
+
+
+def test_a_terminal_is_shown_how_a_store_is_made():
+    folder = Path("/var/tmp", f"pst-cli-{os.getpid()}")
+    try:
+        typist = Typist("images", "share", folder, archive(SINGLEUSER))
+        typist.see("Copying blob")
+        typist.type("\x03")
+        typist.see("Aborted!")
+        assert typist.leave() == 1
+        assert not list(folder.parent.glob(f"{folder.name}*"))
+        typist = Typist("images", "share", folder, archive(TINY))
+        typist.see("Copying blob")
+        typist.see(f"{folder} is made.")
+        assert typist.leave() == 0
+        typist = Typist("images", "share", folder, archive(TINY))
+        typist.see("exists; a store is not changed")
+        typist.see("Error: It could not be made.")
+        assert typist.leave() == 1
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_images_are_shared(ada, config, tmp_path_factory):

@@ -157,7 +157,7 @@ def test_a_pull_tells_how_far_it_is(podman, port, maker, tell):
     tell(f"a pull of {3 * MEGABYTES / 1e6:.0f} MB in {seconds:.1f} s told {sorted(fractions)}")
     assert len(fractions & {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9}) >= 2
     assert max(progress.total for progress in told) == pytest.approx(3 * MEGABYTES, rel=0.01)
-    assert "of 18.0 MB, " in told[-1].message
+    assert "of 18.0 MB (100 %), " in told[-1].message
     assert told[-1].done == told[-1].total
 
 

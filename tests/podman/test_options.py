@@ -330,6 +330,11 @@ def test_an_unknown_cdi_device(shown, device, name):
         ("container_user", "nobody-of-it", {"container_user": "nobody-of-it"}),
         ("seccomp_profile", "readable", {"seccomp_profile": "/no/such/profile.json"}),
         ("secrets", "podman secret create", {"secrets": ["no-such-secret"]}),
+        ("working_dir", "no folder /no/such", {"working_dir": "/no/such"}),
+        ("supplemental_gids", "no group lab; give its number", {"supplemental_gids": ["lab"]}),
+        ("extra_spec", "'privileged'", {"extra_spec": {"privileged": "yes"}}),
+        ("extra_spec", "'env'", {"extra_spec": {"env": {"A": 1}}}),
+        ("extra_spec", "zoneinfo/No/Where", {"extra_spec": {"timezone": "No/Where"}}),
     ],
 )
 def test_what_the_host_refuses_names_its_option(shown, option, remedy, options):

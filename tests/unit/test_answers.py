@@ -63,6 +63,7 @@ IMAGE = {
         "Labels": None,
     },
     "RepoTags": ["localhost/a:1"],
+    "Size": 1000,
 }
 EVENT = {
     "Action": "died",
@@ -164,6 +165,7 @@ def test_image():
         entrypoint=("tini", "--"),
         labels={},
         names=("localhost/a:1",),
+        size=1000,
     )
 
 
@@ -228,6 +230,7 @@ def assert_types(found):
                 "running": bool,
                 "oom_killed": bool,
                 "memory_limit": int,
+                "size": int,
                 "stop_signal": str,
                 "command": tuple,
                 "entrypoint": tuple,
@@ -401,12 +404,29 @@ def test_missing_path(message, wanted):
             "healthcheck",
         ),
         ("netavark: IO error: aardvark-dns failed to start: Failed to connect", "network"),
+        ('workdir "/no/such" does not exist on container 0123abcd', "working_dir"),
+        (
+            "looking up supplemental groups for container 0: Unable to find group lab: no match",
+            "supplemental_gids",
+        ),
         ("no such container", None),
     ],
 )
 def test_refused_option(message, option):
     refused = a.refused_option(message)
     assert (refused[0] if refused else None) == option
+
+
+@pytest.mark.parametrize(
+    ("message", "wanted"),
+    [
+        ("string into Go struct field SpecGenerator.privileged of type bool", "privileged"),
+        ("number into Go struct field SpecGenerator.ContainerBasicConfig.env of type int", "env"),
+        ("string into Go value of type int", None),
+    ],
+)
+def test_malformed_field(message, wanted):
+    assert a.malformed_field(f"decode(): json: cannot unmarshal {message}") == wanted
 
 
 @pytest.mark.parametrize(

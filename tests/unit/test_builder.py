@@ -394,10 +394,25 @@ def test_mounts(options, mounts):
         ("home_target", "known: {account}", JOVYAN, {"home_target": "/{nothing}"}),
         ("home_target", "unknown field", JOVYAN, {"home_target": "/{home.x}"}),
         ("home_target", "absolute", JOVYAN, {"home_target": "home"}),
+        ("home_target", "no place", JOVYAN, {"home_target": "/"}),
         ("home_source", "unknown field", JOVYAN, {"home_source": "{home}/{nothing}"}),
         ("home_source", "absolute path", JOVYAN, {"home_source": "hub/{username}"}),
         ("home_source", "without '..'", JOVYAN, {"home_source": "{home}/../{username}"}),
+        ("home_source", "the same for two users", JOVYAN,
+         {"one_account": True, "home_source": "{home}/{username}-{servername}"}),
+        ("volumes", "the same for two users", JOVYAN,
+         {"one_account": True, "volumes": {"of-{username}-{servername}": "/a"}}),
+        ("read_only_volumes", "the same for two users", JOVYAN,
+         {"one_account": True, "read_only_volumes": {"/srv/{servername}-{username}": "/a"}}),
+        ("mounts", "the same for two users", JOVYAN,
+         {"one_account": True, "mounts": [{"src": "{username}{servername}", "target": "/a"}]}),
+        ("mounts", "the same for two users", JOVYAN,
+         {"one_account": True, "mounts": [
+             {"type": "overlay", "source": "/srv/{username}---{servername}", "target": "/a"}]}),
+        ("secrets", "the same for two users", JOVYAN,
+         {"one_account": True, "secrets": [{"source": "of-{username}-{servername}"}]}),
         ("healthcheck", "did you mean cmd", JOVYAN, {"healthcheck": {"cmds": "true"}}),
+        ("healthcheck", "leave it out", JOVYAN, {"healthcheck": {"cmd": ["CMD-SHELL", "true"]}}),
         ("working_dir", "unknown field", JOVYAN, {"working_dir": "/{nothing}"}),
         ("working_dir", "absolute", JOVYAN, {"working_dir": "work"}),
         ("volumes", "unknown field", JOVYAN, {"volumes": {"/{nothing}": "/a"}}),
@@ -468,6 +483,9 @@ def test_mounts(options, mounts):
         ("tmpfs", "unknown field", JOVYAN, {"tmpfs": {"/{nothing}": "1g"}}),
         ("tmpfs", "absolute", JOVYAN, {"tmpfs": {"scratch": "1g"}}),
         ("tmpfs", "no option", JOVYAN, {"tmpfs": {"/scratch": "lots"}}),
+        ("tmpfs", "no option", JOVYAN, {"tmpfs": {"/scratch": "rw,uid=1000"}}),
+        ("extra_hosts", "host.containers.internal", JOVYAN,
+         {"extra_hosts": {"a": "host-gateway"}}),
         ("tmpfs", "no option", JOVYAN, {"tmpfs": {"/scratch": -1}}),
         ("tmpfs", "no option", JOVYAN, {"tmpfs": {"/scratch": "size=1g,z"}}),
         ("tmpfs", "options as a text", JOVYAN, {"tmpfs": {"/scratch": None}}),
@@ -481,6 +499,19 @@ def test_refused(option, remedy, image, options):
     with pytest.raises(SpecError, match=remedy) as caught:
         make(image, **options)
     assert caught.value.option == option
+
+
+def test_names_that_tell_two_users_apart_in_one_account():
+    make(
+        one_account=True,
+        home_source="{home}/{username}/of-{servername}",
+        volumes={"{username}--{servername}": "/a", "x{servername}.of_{username}": "/b"},
+        secrets=[
+            {"source": "of-{username}--{servername}-key"},
+            {"source": "a-{username}-{servername}-b", "value": "made for the server"},
+        ],
+    )
+    make(volumes={"{username}-{servername}": "/a"})  # each user has an account
 
 
 def test_whose_volumes_are_labelled():

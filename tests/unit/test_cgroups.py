@@ -91,6 +91,20 @@ def test_a_limit_that_is_not_enforced(limit, caplog):
     assert enforceable(settings, ACCOUNT, {}) == settings
 
 
+def test_a_limit_of_extra_spec_that_is_not_enforced(caplog):
+    limits = {"cpu": {"shares": 512}, "blockIO": {"weight": 100}}
+    settings = replace(SETTINGS, extra_spec={"timezone": "UTC", "resource_limits": limits})
+    with pytest.raises(SpecError, match="cpu of resource_limits.*enforced: because") as caught:
+        enforceable(settings, ACCOUNT, {"cpu_limit": "because"})
+    assert caught.value.option == "extra_spec"
+    warned = replace(settings, unenforced_limits="warn")
+    left = {"timezone": "UTC", "resource_limits": {"blockIO": {"weight": 100}}}
+    made = enforceable(warned, ACCOUNT, {"cpu_limit": "because"})
+    assert made == replace(warned, extra_spec=left)
+    assert "extra_spec: cpu of resource_limits, {'shares': 512}, cannot be" in caplog.text
+    assert enforceable(settings, ACCOUNT, {"mem_limit": "because"}) == settings
+
+
 def test_what_asks_for_no_controller():
     """-1 is no limit; neither shared memory nor limits of a process rest on cgroups."""
     settings = replace(SETTINGS, shm_size=1 << 24, ulimits={"core": 0})

@@ -77,8 +77,7 @@ def healthy(monkeypatch):
 def test_help_has_an_example_of_the_command_itself(words):
     done = run(*words, "--help")
     assert done.exit_code == 0
-    group = not words or words == ("images",)
-    assert group or re.search(rf"\n {{4}}podmanspawner {' '.join(words)}\b", done.output)
+    assert re.search(rf"\n {{4}}{' '.join(('podmanspawner', *words))}\b", done.output)
 
 
 @pytest.mark.parametrize("words", COMMANDS[1:], ids=" ".join)
@@ -272,6 +271,17 @@ def test_the_version_of_podman(monkeypatch, tmp_path, said, status):
     assert host.podman(None).status == status
 
 
+def test_a_podman_with_half_a_configuration(monkeypatch, tmp_path):
+    """Podman 5 does not even tell root its version then."""
+    program = tmp_path / "podman"
+    program.write_text(
+        "#!/bin/sh\necho 'Failed to obtain podman configuration: runroot must be set'"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(host.privileges, "PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert host.podman(None).remedy.startswith('write runroot = "/run/containers/storage"')
+
+
 def test_a_clock_before_the_installation(monkeypatch):
     monkeypatch.setattr(host.time, "time", lambda: 0.0)
     assert host.clock(None).status == "failure"
@@ -351,6 +361,38 @@ def test_a_configuration_that_makes_no_hub(write, healthy, lines, said):
     assert (finding["name"], finding["status"]) == ("configuration", "failure")
     assert said in f"{finding['seen']}. {finding['remedy']}"
     assert finding["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("c.PodmanSpawner.imag = 'x'", "did you mean image"),
+        ("c.Spawner.mem_limits = '1G'", "did you mean mem_limit"),
+        ("c.JupyterHub.hub_prot = 1", "did you mean hub_port"),
+        ("c.PodmanSpawner.xyzzy = 1", "jupyterhub --generate-config"),
+    ],
+)
+def test_an_option_that_is_none(write, healthy, line, said):
+    healthy(ok("fine"))
+    done = run("doctor", "--json", "-f", write('c.JupyterHub.spawner_class = "podman"', line))
+    finding = json.loads(done.output)["findings"][0]
+    assert (finding["name"], finding["status"], done.exit_code) == ("configuration", "warning", 0)
+    assert line.split(" ")[0] in finding["seen"]
+    assert said in finding["remedy"]
+
+
+def test_options_of_every_kind_are_known(write, healthy):
+    healthy(ok("fine"))
+    path = write(
+        'c.JupyterHub.spawner_class = "podman"',
+        "c.Application.log_level = 10",
+        'c.Spawner.mem_limit = "1G"',
+        'c.PodmanSpawner.start_cmd = "start"',
+        "c.LocalAuthenticator.create_system_users = True",
+        'c.Spawner.home_target = ""',
+    )
+    finding = json.loads(run("doctor", "--json", "-f", path).output)["findings"][0]
+    assert (finding["name"], finding["status"]) == ("configuration", "ok")
 
 
 def test_a_configuration_that_others_can_write_is_not_run(write, tmp_path):
@@ -562,10 +604,26 @@ def test_dockerspawner(write):
     }
     PodmanSpawner(config=after)
     said = "\n".join(notes)
+    assert "c.JupyterHub.hub_ip: leave it out if" in said
     for name in ("network_name", "restart_policy", "hub_ip_connect", "pre_spawn_hook"):
         assert name in said
     assert "no_such_option: this spawner has no such option" in said
     assert "use_internal_ip" not in said
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["from dockerspawner import DockerSpawner", "c.JupyterHub.spawner_class = DockerSpawner"],
+        ["import dockerspawner", "c.JupyterHub.spawner_class = dockerspawner.SystemUserSpawner"],
+    ],
+)
+def test_a_file_that_imports_dockerspawner(write, lines, monkeypatch):
+    """As where it is not installed: what stands in for it is gone afterwards."""
+    monkeypatch.setitem(sys.modules, "dockerspawner", None)
+    after, _ = executed(migrate(write(*lines, 'c.DockerSpawner.image = "x"')))
+    assert after.PodmanSpawner.image == "x"
+    assert "dockerspawner" not in sys.modules
 
 
 def test_system_user_spawner(write):

@@ -52,6 +52,7 @@ ORDER = [
     "rest",
     "images",
     "volumes",
+    "terminal",
     "client",
     "reach",
     "vault",
@@ -86,7 +87,7 @@ ONLY = {
     "tornado": {"traits", "spawner", "cli"},
     "traitlets": {"traits", "spawner", "cli"},
     "prometheus_client": {"metrics"},
-    "subprocess": {"privileges", "direct"},
+    "subprocess": {"privileges", "direct", "cli"},
     "click": {"cli"},
     "asyncio": {"cli", "readiness", "spawner", "sweep", "threads", "vigil", "watch"},
 }

@@ -17,6 +17,7 @@ from wrapspawner import ProfilesSpawner
 import flags
 import held
 import options
+import performance
 import podmanspawner
 import runs
 from podmanspawner import PodmanSpawner
@@ -114,6 +115,10 @@ def test_a_newer_result_takes_the_place_of_an_older_one(monkeypatch, tmp_path):
     assert "failed" not in runs.PAGE.read_text()
     assert "2 passed, 3 skipped" in runs.PAGE.read_text()
     assert "- no pasta (Podman 4.3.1 with runc)" in runs.PAGE.read_text()
+
+
+def test_the_figures_are_as_they_were_measured():
+    assert performance.page() == performance.PAGE.read_text(), "run 'python docs/performance.py'"
 
 
 def test_what_it_has_withstood_is_as_the_runs_were():

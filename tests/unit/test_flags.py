@@ -131,6 +131,11 @@ def settings(**options):
         (["--network", "slirp4netns:mtu=1500"], {"network": "slirp4netns:mtu=1500"}),
         (["--userns=auto:size=1000"], {"user_mapping": "auto-userns:size=1000"}),
         (["--net="], {"network": "private"}),
+        (["--network", "default"], {"network": "private"}),
+        (["--memory", "0", "--cpus=0"], {"mem_limit": None, "cpu_limit": None}),
+        (["--memory-reservation", "1m"], {"mem_guarantee": 1 << 20}),
+        (["--umask", "2"], {"umask": "0002"}),
+        (["--tmpfs", "/a:rw,mode=1777"], {"tmpfs": {"/a": "rw,mode=1777"}}),
     ],
 )
 def test_flags_that_are_options(words, fields):
@@ -172,6 +177,7 @@ def test_flags_that_are_options(words, fields):
             {"log_configuration": {"size": 10**6, "options": {"tag": "a"}}},
         ),
         (["--ipc=private"], {"ipcns": {"nsmode": "private"}}),
+        (["--dns", "none"], {"use_image_resolve_conf": True}),
         (["--unsetenv", "A", "--unsetenv-all"], {"unsetenv": ["A"], "unsetenvall": True}),
         (["--sysctl", "a=1"], {"sysctl": {"a": "1"}}),
         (["--http-proxy=false"], {"httpproxy": False}),
@@ -202,12 +208,14 @@ def test_flags_of_the_service_and_of_pulls():
     words = ["--hooks-dir", "/a", "--hooks-dir=/b,/c", "--runtime", "crun", "--pull=newer"]
     told = ("--hooks-dir=/a", "--hooks-dir=/b", "--hooks-dir=/c", "--runtime=crun")
     assert flags.parse(words) == flags.Changes(service_flags=told, pull_policy="newer")
+    assert flags.parse(["--pull=ifnotpresent"]) == flags.Changes(pull_policy="missing")
 
 
 @pytest.mark.parametrize(
     ("words", "why"),
     [
         (["--no-such"], "--no-such is no flag"),
+        (["--volumes", "/a:/b"], "--volumes is no flag of podman run; did you mean --volume?"),
         (["-x"], "-x of '-x' is no flag"),
         (["-itx"], "-x of '-itx' is no flag"),
         (["image"], "'image' is no flag; the image is the option image"),
@@ -225,6 +233,7 @@ def test_flags_of_the_service_and_of_pulls():
         (["-v", "/a/../b:/b"], "-v .*without '..'"),
         (["--mount", "type=glob,src=/a,dst=/b"], "--mount .*'glob' is no kind"),
         (["--mount", "type=volume,dst=/b"], "--mount .*give the volume a name"),
+        (["--mount", "type=bind,src=/a"], "--mount .*target=PATH"),
         (["--mount", "type=bind,src=/a,dst=/b,bind-create-src=x"], "--mount .*bind-create-src"),
         (["--mount", 'type=bind,"src=/a'], "--mount .*quotes"),
         (["-e", "=a"], "-e =a: name one variable"),
@@ -255,7 +264,9 @@ def test_flags_of_the_service_and_of_pulls():
         (["--read-only=maybe"], "--read-only maybe: it is true or false"),
         (["--read-only-tmpfs=false"], "--read-only-tmpfs false: "),
         (["--add-host", "a:b"], "--add-host a:b: 'b' is no IP address"),
-        (["--dns", "none"], "--dns none: .*is no IP address"),
+        (["--dns", "ns"], "--dns ns: .*is no IP address"),
+        (["--add-host", "a:host-gateway"], "--add-host .*host.containers.internal without it"),
+        (["--net", "a", "--net", "b"], "--net b: a server is in one network"),
         (["--group-add", "a b"], "--group-add a b: .*is no user"),
         (["--secret", "a,type=file"], "--secret a,type=file: 'file' is no type"),
         (["--secret", "a,mode=999"], "--secret a,mode=999: .*octal"),
@@ -268,7 +279,7 @@ def test_flags_of_the_service_and_of_pulls():
         (["--stop-signal", "KILLER"], "--stop-signal KILLER: .*is no signal"),
         (["--stop-timeout", "-1"], "--stop-timeout -1: .*0 or more seconds"),
         (["--umask", "rw"], "--umask rw: .*octal"),
-        (["--pull", "sometimes"], "--pull sometimes: it must be one of missing"),
+        (["--pull", "sometimes"], "--pull sometimes: 'sometimes' is none of missing"),
         (["--hooks-dir", "a"], "--hooks-dir a: .*absolute path"),
         (["--name=a"], "--name cannot be honoured: .*name_template"),
         (["--pod", "a"], "--pod cannot be honoured"),
@@ -393,6 +404,15 @@ def test_a_home_that_is_set_stays():
 def test_words_as_the_originals_command_line_had_them(words, environment):
     changes = Original(podman_additional_cmds=words).changes
     assert changes.fields == {"environment": environment}
+
+
+def test_more_flags_in_one_text():
+    """The original joined all texts, and split them again."""
+    changes = Original(podman_additional_cmds=["--userns=keep-id --net=host", "-h=a -e A=b"])
+    fields = {"user_mapping": "keep-id", "network": "host", "hostname": "a"}
+    assert changes.changes.fields == {**fields, "environment": {"A": "b"}}
+    made = translated(jupyter_additional_cmds=["--A.b=1 --C.d=2", "--E.f=g -h"])
+    assert made.args == ("--A.b=1", "--C.d=2", "--E.f=g", "-h")
 
 
 @pytest.mark.parametrize(("network", "port"), [("private", "8888"), ("host", "23456")])

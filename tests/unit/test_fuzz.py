@@ -44,7 +44,7 @@ class Wire:
     """A service that has its answer ready, whatever is asked, and then ends."""
 
     account = ME
-    failure = None
+    failure = crash_loop = None
 
     def __init__(self, answer: bytes) -> None:
         self.answer = answer

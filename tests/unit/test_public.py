@@ -145,6 +145,6 @@ def test_options_are_shown_by_the_hub():
 def test_settings_are_called_as_their_options():
     """What the builder is given is copied by name; a renamed option would be missed here."""
     found_out = {"server", "hub_port", "hub_everywhere", "engine", "container_port"}
-    found_out |= {"modify_spec", "port_word", "secret_labels", "certificates"}
+    found_out |= {"one_account", "modify_spec", "port_word", "secret_labels", "certificates"}
     fields = {field.name for field in dataclasses.fields(ServerSettings)}
     assert fields - found_out <= set(PodmanSpawner.class_traits(config=True))

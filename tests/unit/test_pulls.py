@@ -129,21 +129,24 @@ def layer(status, name, current=None, total=None):
         ([layer("Pulling fs layer", A)], Progress("0 of 1 parts")),
         (
             [layer("Pulling fs layer", A), layer("Downloading", A, 500_000, 2_000_000)],
-            Progress("0.5 of 2.0 MB, 0 of 1 parts", 500_000, 2_000_000),
+            Progress("0.5 of 2.0 MB (25 %), 0 of 1 parts", 500_000, 2_000_000),
         ),
         (
             [layer("Downloading", A, 1, 10), layer("Download complete", A)],
-            Progress("0.0 of 0.0 MB, 1 of 1 parts", 10, 10),
+            Progress("0.0 of 0.0 MB (100 %), 1 of 1 parts", 10, 10),
         ),
         (
             [layer("Downloading", A, 3, 10), layer("Downloading", B, 2, 10)],
-            Progress("0.0 of 0.0 MB, 0 of 2 parts", 5, 20),
+            Progress("0.0 of 0.0 MB (25 %), 0 of 2 parts", 5, 20),
         ),
         ([layer("Already exists", A)], Progress("1 of 1 parts")),
         ([layer("Extracting", A)], Progress("0 of 1 parts")),
         # lies: more than all, less than nothing
-        ([layer("Downloading", A, 99, 10)], Progress("0.0 of 0.0 MB, 0 of 1 parts", 10, 10)),
-        ([layer("Downloading", A, -5, 10)], Progress("0.0 of 0.0 MB, 0 of 1 parts", 0, 10)),
+        (
+            [layer("Downloading", A, 99, 10)],
+            Progress("0.0 of 0.0 MB (100 %), 0 of 1 parts", 10, 10),
+        ),
+        ([layer("Downloading", A, -5, 10)], Progress("0.0 of 0.0 MB (0 %), 0 of 1 parts", 0, 10)),
         ([layer("Downloading", A, 5, -1)], Progress("0 of 1 parts")),
         ([layer("Downloading", A, None)], Progress("0 of 1 parts")),
     ],

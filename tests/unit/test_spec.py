@@ -206,7 +206,7 @@ def make(**options):
         ("hostname", "no host name", lambda: make(hostname="a\n")),
         ("extra_hosts", "no host name", lambda: make(extra_hosts={"a b": "192.0.2.7"})),
         ("extra_hosts", "literal", lambda: make(extra_hosts={"db": "db.example.org"})),
-        ("extra_hosts", "literal", lambda: make(extra_hosts={"db": "host-gateway"})),
+        ("extra_hosts", "without it", lambda: make(extra_hosts={"db": "host-gateway"})),
         ("dns", "literal", lambda: make(dns=["ns.example.org"])),
         ("dns", "write a list", lambda: make(dns="192.0.2.53")),
         ("devices", "such as '/dev/fuse'", lambda: make(devices=["fuse"])),

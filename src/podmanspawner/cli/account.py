@@ -13,11 +13,15 @@ from .findings import Check, failure, ok, warning
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from podmanspawner.account import Account
+
     from .case import Case
     from .findings import Seen
 
 _USUAL_IDS = 65536
-_ID_FILES = ("/etc/subuid", "/etc/subgid")
+_FIRST_ID = 100_000
+"""Where ``useradd`` begins. ref: login.defs(5), SUB_UID_MIN"""
+_ID_FILES = {"subuids": Path("/etc/subuid"), "subgids": Path("/etc/subgid")}
 _HOME = '[ -d "$HOME" ] && [ -w "$HOME" ] && echo yes'
 
 
@@ -36,28 +40,49 @@ def rights(case: Case) -> Seen:
 def subordinate_ids(case: Case) -> Seen:
     """Look for subordinate ids, enough of them and nobody else's."""
     found = case.account
-    found.demand_subordinate_ids()
-    for file in _ID_FILES:
-        for line, start, count in _ranges(Path(file)):
+    kinds = {"subuids": found.subuids, "subgids": found.subgids}
+    for kind, own in kinds.items():
+        file = _ID_FILES[kind]
+        if not own:
+            return failure(f"{found.name} has none in {file}", _give_ids(found))
+        for line, start, count in _ranges(file):
             owner = line.partition(":")[0]
-            for ids in found.subuids if file == _ID_FILES[0] else found.subgids:
+            for ids in own:
                 ours = owner in (found.name, str(found.uid))
-                if not ours and start < ids.start + ids.count and ids.start < start + count:
+                if not ours and ids.start < start + count and start < ids.start + ids.count:
                     return failure(
                         f"{file} gives {found.name} ids that {owner} has too ({line})",
-                        f"give {found.name} others: usermod --del-subuids "
-                        f"{ids.start}-{ids.start + ids.count - 1} --add-subuids FIRST-LAST "
-                        f"{found.name} (and the same for subgids), then as {found.name}: podman "
-                        "system migrate",
+                        f"usermod --del-{kind} {ids.start}-{ids.start + ids.count - 1} "
+                        f"--add-{kind} {_free_ids()} {found.name}{_migrate(found)}",
                     )
-    least = min(sum(ids.count for ids in of) for of in (found.subuids, found.subgids))
+    least = min(sum(ids.count for ids in own) for own in kinds.values())
     if least < _USUAL_IDS:
         return warning(
             f"{least}, and images may have files of users up to {_USUAL_IDS - 1}",
-            f"usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST {found.name}, then as "
-            f"{found.name}: podman system migrate",
+            _give_ids(found),
         )
     return ok(f"{found.subuids[0].start} and {least - 1} more")
+
+
+def _give_ids(account: Account) -> str:
+    """Return the command that gives an account ids that nobody has."""
+    ids, names = _free_ids(), Path("/etc/passwd").read_text().splitlines()
+    if any(line.startswith(f"{account.name}:") for line in names):
+        return f"usermod --add-subuids {ids} --add-subgids {ids} {account.name}{_migrate(account)}"
+    line = f"{account.name}:{ids.partition('-')[0]}:{_USUAL_IDS}"  # usermod would not know it
+    return f"echo {line} | tee -a {' '.join(map(str, _ID_FILES.values()))}{_migrate(account)}"
+
+
+def _migrate(account: Account) -> str:
+    name = account.name
+    return f"; then, if {name} has used Podman before, as {name}: podman system migrate"
+
+
+def _free_ids() -> str:
+    """Return a range of ids behind all that anybody has."""
+    ranges = [entry for file in _ID_FILES.values() for entry in _ranges(file)]
+    first = max([_FIRST_ID, *(start + count for _, start, count in ranges)])
+    return f"{first}-{first + _USUAL_IDS - 1}"
 
 
 def _ranges(file: Path) -> Iterator[tuple[str, int, int]]:

@@ -66,6 +66,13 @@ def cli(ctx: click.Context, verbose: bool) -> None:
 
     As root for all accounts, as a user for one's own. The Hub's own configuration is read, so
     that the command sees what the Hub sees.
+
+    \b
+    Examples:
+      podmanspawner doctor ada -f /etc/jupyterhub/jupyterhub_config.py
+      podmanspawner servers
+      podmanspawner exec -it ada -- bash
+      podmanspawner images prepare ada bob
     """
     if os.environ.get("NO_COLOR"):
         ctx.color = False
@@ -153,21 +160,34 @@ def logs(path: Path | None, user: str, name: str, lines: int, follow: bool) -> N
 @cli.command("exec", context_settings={"ignore_unknown_options": True})
 @config_option
 @name_option
+@click.option(
+    "-i",
+    "-t",
+    "--terminal",
+    is_flag=True,
+    help="Give it a terminal, to type in. Typing Ctrl-] three times lets go of it.",
+)
 @click.argument("user", shell_complete=_users)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def execute(path: Path | None, user: str, name: str, command: tuple[str, ...]) -> None:
+def execute(
+    path: Path | None, user: str, name: str, terminal: bool, command: tuple[str, ...]
+) -> None:
     """Run COMMAND in a user's server and print what it printed, when it has ended.
 
-    The exit status is the command's. For a shell to type in: 'podman exec -it', as the account.
+    The exit status is the command's. With -it it is typed to, as with 'podman exec -it'; what
+    the user's Podman sends then reaches the terminal as it is, as over ssh.
 
     \b
     Examples:
       podmanspawner exec ada df -h /home/jovyan
       podmanspawner exec --name project ada -- sh -c 'ps | head'
+      podmanspawner exec -it ada -- bash
     """
-    from .servers import run
+    from .servers import run, type_to
 
-    sys.exit(run(path, user, name, command))
+    if terminal and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError("This is no terminal: leave -it out.")
+    sys.exit((type_to if terminal else run)(path, user, name, command))
 
 
 @cli.command()
@@ -245,7 +265,13 @@ def prune(
 
 @cli.group(cls=Group)
 def images() -> None:
-    """List, preload, prepare and share images, so that nobody waits for them."""
+    """List, preload, prepare and share images, so that nobody waits for them.
+
+    \b
+    Examples:
+      podmanspawner images list ada
+      podmanspawner images prepare --all
+    """
 
 
 image_option = click.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import pwd
@@ -71,9 +72,26 @@ def _configuration(path: Path | None) -> tuple[HubConfiguration, Finding]:
                 "podmanspawner doctor -f FILE",
             )
         )
+    if unknown := next(_unknown(hub), None):
+        return hub, _finding(unknown)
     names = ", ".join(offer.name for offer in hub.offers)
     kinds = f"profiles {names}" if names else hub.offers[0].spawner_class.__name__
     return hub, _finding(findings.ok(f"{hub.path}: {kinds}"))
+
+
+def _unknown(hub: HubConfiguration) -> Iterator[findings.Seen]:
+    """Yield each option that the configuration sets and that is none; the Hub only logs it."""
+    for cls in (type(hub.app), *(offer.spawner_class for offer in hub.offers)):
+        known = cls.class_trait_names(config=True)
+        for section in (base.__name__ for base in cls.mro()):
+            for name in hub.config.get(section, ()):
+                if name[:1].islower() and name not in known:
+                    near = " or ".join(difflib.get_close_matches(name, known, 3))
+                    meant = f"did you mean {near}? " if near else ""
+                    yield findings.warning(
+                        f"{hub.path} sets c.{section}.{name}, which is no option",
+                        f"{meant}jupyterhub --generate-config writes all that there are",
+                    )
 
 
 def _finding(seen: findings.Seen) -> Finding:

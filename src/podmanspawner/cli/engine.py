@@ -26,7 +26,8 @@ def storage(case: Case) -> Seen:
             f"the driver vfs in {info.storage_root}, which copies the whole image for each "
             "container",
             'write driver = "overlay" into [storage] of /etc/containers/storage.conf, with '
-            'runroot = "/run/containers/storage" and graphroot = "/var/lib/containers/storage"; '
+            'runroot = "/run/containers/storage" and graphroot = "/var/lib/containers/storage" '
+            f"(what {case.account.home}/.config/containers/storage.conf says goes before it); "
             f"then as {case.account.name}: podman system reset, which removes its images and "
             "containers",
         )

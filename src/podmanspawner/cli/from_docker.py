@@ -8,6 +8,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from podmanspawner import images
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -56,7 +58,7 @@ def _size(name: str) -> Rule:
 
 
 def _pull_policy(value: str) -> Options:
-    return {"pull_policy": {"ifnotpresent": "missing", "skip": "never"}.get(value.lower(), value)}
+    return {"pull_policy": images.pull_policy(value)}
 
 
 def _ulimits(value: Any) -> Options:
@@ -174,6 +176,19 @@ NOTES = {
 
 def _refuse(value: Any) -> Options:
     raise ValueError(value)
+
+
+_HUB_OPTIONS = ("hub_ip", "hub_bind_url", "hub_connect_ip", "hub_connect_url")
+
+
+def notes_on_hub(given: Mapping[str, Any]) -> list[str]:
+    """Return notes on what a Hub in a container of Docker's needed to say of itself."""
+    return [
+        f"c.JupyterHub.{name}: leave it out if it is an address in Docker's network; the Hub runs "
+        "on the host and is reached at its default"
+        for name in _HUB_OPTIONS
+        if name in given
+    ]
 
 
 def docker_spawner(given: Mapping[str, Any]) -> Translation:

@@ -24,6 +24,10 @@ _NETWORKS = {"pasta": "passt", "slirp4netns": "slirp4netns"}
 """Programs, and the packages that have them."""
 _DEVICES = {"/dev/net/tun": ("c 10 200", failure), "/dev/fuse": ("c 10 229", warning)}
 """Their numbers, and how bad it is without them."""
+_STORAGE = (
+    'write runroot = "/run/containers/storage" and graphroot = "/var/lib/containers/storage" into '
+    "[storage] of /etc/containers/storage.conf"
+)
 _USABLE = 0o006
 _SECONDS = 10.0
 
@@ -42,7 +46,8 @@ def podman(_hub: HubConfiguration) -> Seen:
     _, said = privileges.run_unchanged(["podman", "--version"], seconds=_SECONDS)
     found = re.search(r"(\d+)\.(\d+)(\.\d+)*", said)
     if not found:
-        return failure(f"{path} does not tell its version: {said[:200]}", install)
+        remedy = _STORAGE if re.search("(run|graph)root", said) else f"{install} --reinstall"
+        return failure(f"{path} does not tell its version: {said[:200]}", remedy)
     if (int(found[1]), int(found[2])) < OLDEST:
         return failure(f"{path} is {found[0]}", "upgrade to Debian 12 or later")
     return ok(f"{path}, {found[0]}")

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
@@ -13,26 +17,27 @@ import click
 from podmanspawner import privileges
 from podmanspawner.answers import one_line
 from podmanspawner.errors import PodmanError, PodmanSpawnerError
+from podmanspawner.pulls import Progress
 from podmanspawner.server import for_engine
 from podmanspawner.transports import name_here
 
 from .accounts import complain, places
 from .case import Case
 from .hub import read
-from .text import table
+from .text import size, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from podmanspawner.account import Account
     from podmanspawner.answers import Image
-    from podmanspawner.pulls import Progress
 
     from .hub import HubConfiguration
 
 _HEADINGS = ("USER", "IMAGE", "HERE", "RUNS AS")
 _PARTS = 1000
-_SHARE_SECONDS = 3600.0
+_LOOK_SECONDS = 0.5
 
 
 def show(path: Path | None, usernames: Sequence[str]) -> bool:
@@ -88,9 +93,8 @@ def prepare(path: Path | None, usernames: Sequence[str], chosen: Sequence[str]) 
             found = _ensure(case, image)
             settings = replace(case.intent.settings, image=name_here(image))
             spec = case.bare(found, for_engine(settings, case.podman))
-            click.echo(f"{case.username}: preparing {image}", nl=False)
-            case.podman.remove(case.podman.create(spec))
-            click.echo(": done")
+            with _bar(f"{case.username}: preparing {image}") as tell, _copying(case, found, tell):
+                case.podman.remove(case.podman.create(spec))
 
     return _for_each(read(path), usernames, make)
 
@@ -101,15 +105,37 @@ def share(folder: Path, images: Sequence[str]) -> None:
     Raises:
         PodmanError: it could not be made; nothing is left of it.
     """
-    click.echo(f"making {folder}, which takes a while", err=True)
     with as_file(files(__package__) / "make-store") as script:
-        command = ["env", "HOME=/root", "bash", str(script), str(folder), *images]
-        status, said = privileges.run_unchanged(command, seconds=_SHARE_SECONDS)
+        status, said = _run_script("bash", str(script), str(folder), *images)
     if status:
-        raise PodmanError(one_line(said.replace("make-store: ", "")))
+        raise PodmanError(one_line(said.replace("make-store: ", "")) or "It could not be made.")
     click.echo(
         f"{folder} is made. Let servers have it: c.PodmanSpawner.image_stores = ['{folder}']"
     )
+
+
+def _run_script(*words: str) -> tuple[int, str]:
+    """Run a script of root's; a terminal is shown its bars and complaints, and its Ctrl-C heard.
+
+    Returns:
+        its status, and what it said where there is no terminal.
+    """
+    shown = sys.stderr.isatty()
+    with subprocess.Popen(
+        words,
+        cwd="/",
+        env={"PATH": privileges.PATH, "LANG": "C.UTF-8", "HOME": "/root"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=None if shown else subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            said, _ = process.communicate()
+        except KeyboardInterrupt:
+            process.wait()  # it has heard it too, and takes away what it has begun
+            raise
+    return process.returncode, "" if shown else said
 
 
 def _for_each(
@@ -155,6 +181,15 @@ def _ensure(case: Case, image: str) -> Image:
 @contextlib.contextmanager
 def _bar(label: str) -> Iterator[Callable[[Progress], None]]:
     """Show a bar on a terminal, and one line elsewhere."""
+    if not sys.stdout.isatty():
+        click.echo(label, nl=False)
+        try:
+            yield lambda _progress: None
+        except BaseException:
+            click.echo(": failed")
+            raise
+        click.echo(": done")
+        return
     with click.progressbar(
         length=_PARTS, label=label, item_show_func=lambda text: text, show_eta=False
     ) as bar:
@@ -165,3 +200,35 @@ def _bar(label: str) -> Iterator[Callable[[Progress], None]]:
 
         yield tell
         bar.update(_PARTS - bar.pos, "done")
+
+
+@contextlib.contextmanager
+def _copying(case: Case, image: Image, tell: Callable[[Progress], None]) -> Iterator[None]:
+    """Tell how far a copy of an image is, by the room that is taken where images are.
+
+    The engine says nothing of it, and answers nothing meanwhile. What others write there counts
+    too, so it is a guess, and nothing fails for it.
+    """
+    folder, ended = case.info.storage_root, threading.Event()
+
+    def look() -> None:
+        with contextlib.suppress(PodmanSpawnerError, ValueError):
+            before = _free(case.account, folder)
+            while not ended.wait(_LOOK_SECONDS):
+                taken = min(max(before - _free(case.account, folder), 0), image.size)
+                tell(Progress(f"about {size(taken)} of {size(image.size)}", taken, image.size))
+
+    with ThreadPoolExecutor(1) as pool:
+        if sys.stdout.isatty():
+            pool.submit(look)
+        try:
+            yield
+        finally:
+            ended.set()
+
+
+def _free(account: Account, folder: str) -> int:
+    """Return how many bytes are free where a folder of an account's is, as the account sees it."""
+    said = privileges.run(account, ["stat", "--file-system", "--format=%a %S", "--", folder])
+    blocks, block_bytes = said.split()
+    return int(blocks) * int(block_bytes)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import importlib.util
 import pprint
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from traitlets import TraitError
@@ -15,7 +19,7 @@ from . import from_docker, from_original
 from .hub import ConfigurationError, load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from traitlets.config import Config
@@ -39,7 +43,8 @@ def migrate(file: Path) -> str:
     Raises:
         ConfigurationError: the file cannot be read, or is of a spawner that is not known here.
     """
-    config = load(file)
+    with _dockerspawner_to_import():
+        config = load(file)
     chosen = config["JupyterHub"].get("spawner_class", "jupyterhub.spawner.LocalProcessSpawner")
     name = _class_name(chosen)
     if "ProfilesSpawner" in name:
@@ -52,11 +57,30 @@ def migrate(file: Path) -> str:
         )
     sections = _sections(name)
     options, notes = _translated(config, translate, _given(config, sections))
+    if translate is not from_original.translate:
+        notes += from_docker.notes_on_hub(config["JupyterHub"])
     head = _HEAD.format(
         file=file.name, sections=", ".join(f"c.{one}" for one in sections), spawner_class="podman"
     )
     lines = [f"c.PodmanSpawner.{key} = {_text(value)}" for key, value in options.items()]
     return head + "".join(f"{line}\n" for line in [*lines, *_comments(notes)])
+
+
+@contextlib.contextmanager
+def _dockerspawner_to_import() -> Iterator[None]:
+    """Let a file import dockerspawner where it is not installed: only its classes' names count."""
+    name = "dockerspawner"
+    if importlib.util.find_spec(name) is not None:
+        yield
+        return
+    module = ModuleType(name)
+    for each in from_docker.CLASSES:
+        setattr(module, each, type(each, (), {"__module__": name}))
+    sys.modules[name] = module
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def _profiles(file: Path, config: Config, chosen: Any) -> str:

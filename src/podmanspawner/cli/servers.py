@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from podmanspawner.names import HUB_LABEL, ServerName
 
 from .accounts import in_each, places
 from .hub import read
+from .terminal import lend
 from .text import table
 
 if TYPE_CHECKING:
@@ -156,6 +158,20 @@ def run(path: Path | None, username: str, name: str, command: Sequence[str]) -> 
         done = podman.exec(container.id, command, seconds=None)
     click.echo(plain(done.output, _EXEC_CHARACTERS), nl=False)
     return done.exit_code
+
+
+def type_to(path: Path | None, username: str, name: str, command: Sequence[str]) -> int:
+    """Lend this terminal to a command in a server and return its exit code; 1 if let go of."""
+    with (
+        _one(path, username, name) as (podman, container),
+        podman.terminal(
+            container.id, command, environment={"TERM": os.environ.get("TERM", "dumb")}
+        ) as terminal,
+    ):
+        if lend(terminal):
+            return terminal.exit_code()
+    click.echo("\nlet go of it; what runs there may go on", err=True)
+    return 1
 
 
 def stop(

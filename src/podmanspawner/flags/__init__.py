@@ -8,6 +8,7 @@ ref: podman-run(1), podman(1); pflag
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from .values import FALSE, parts
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["OPTION", "Changes", "options", "parse"]
+__all__ = ["OPTION", "Changes", "begins_one", "options", "parse"]
 
 
 def parse(words: Sequence[str]) -> Changes:
@@ -57,6 +58,11 @@ def options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield shown, to
 
 
+def begins_one(text: str) -> bool:
+    """Whether a text seems to begin with a flag: a long one, or a letter that is known."""
+    return text.startswith("--") or (text.startswith("-") and text[1:2] in LETTERS)
+
+
 def _flags(words: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     """Yield each flag as it was written, its long name, and its value."""
     rest = list(words)
@@ -78,7 +84,9 @@ def _long(name: str, value: str | None, rest: list[str]) -> tuple[str, str, str]
     shown, name = f"--{name}", ALIASES.get(name, name)
     flag = FLAGS.get(name)
     if flag is None:
-        raise SpecError(OPTION, f"{shown} is no flag of podman run; see podman-run(1)")
+        near = [f"--{flag}" for flag in difflib.get_close_matches(name, FLAGS, 1)]
+        hint = f"did you mean {near[0]}?" if near else "see podman-run(1)"
+        raise SpecError(OPTION, f"{shown} is no flag of podman run; {hint}")
     if value is None and flag.kind == "switch":
         value = "true"
     if value is None:

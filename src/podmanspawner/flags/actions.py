@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from podmanspawner import checks
-from podmanspawner.images import PullPolicy
+from podmanspawner import checks, images
 
 from . import values as v
 from .changes import OPTION, Draft
@@ -159,6 +158,22 @@ def add_host(draft: Draft, value: str) -> None:
     draft.fields.setdefault("extra_hosts", {}).update(v.hosts(value))
 
 
+def dns(draft: Draft, value: str) -> None:
+    """Add a name server, or have none but what the image says."""
+    if value == "none":
+        draft.extra_spec["use_image_resolve_conf"] = True
+    else:
+        checks.ip(OPTION, value)
+        draft.fields.setdefault("dns", []).append(value)
+
+
+def network(draft: Draft, value: str) -> None:
+    """Choose the network; podman run takes more than one."""
+    if "network" in draft.fields:
+        v.wrong("a server is in one network; name one of them")
+    draft.fields["network"] = v.network(value)
+
+
 def group(draft: Draft, value: str) -> None:
     """Add a group, or keep the account's."""
     if value == "keep-groups":
@@ -170,8 +185,7 @@ def group(draft: Draft, value: str) -> None:
 
 def pull(draft: Draft, value: str) -> None:
     """Set when to pull."""
-    policy: Any = v.of(*get_args(PullPolicy))(value)
-    draft.pull_policy = policy
+    draft.pull_policy = images.pull_policy(value)
 
 
 def health(path: str, convert: Callable[[str], Any]) -> Flag:
@@ -180,7 +194,7 @@ def health(path: str, convert: Callable[[str], Any]) -> Flag:
     def act(draft: Draft, value: str) -> None:
         place(draft, path, convert(value))
 
-    return do(act, to=in_request(path))
+    return do(act, to="healthcheck" if path.startswith("healthconfig") else in_request(path))
 
 
 def security(draft: Draft, value: str) -> None:

@@ -160,6 +160,8 @@ def mount(value: str) -> dict[str, Any]:
     target = given.pop("target", "")
     if kind == "volume" and not source:
         wrong("give the volume a name (source=NAME)")
+    if not target:
+        wrong("say where in the container (target=PATH)")
     options = [option for key, text in given.items() for option in mount_option(key, text)]
     if kind == "image" and "rw" not in options:
         options.append("ro")
@@ -203,14 +205,14 @@ def tmpfs(value: str) -> tuple[str, str]:
     """Return target and options of ``TARGET[:OPTIONS]``."""
     target, _, options = value.partition(":")
     words = checks.commas(options)
-    Mount("", shortest(target), kind="tmpfs", options=words, named_by=OPTION)
+    entry("tmpfs", "", target, words)
     return literal(target), ",".join(words)
 
 
 def hosts(value: str) -> dict[str, str]:
     """Return the address of each host of ``NAME[;NAME…]:ADDRESS``."""
     names, _, address = value.partition(":")
-    checks.ip(OPTION, address)
+    checks.host_address(OPTION, address)
     for name in names.split(";"):
         checks.hostname(OPTION, name)
     return dict.fromkeys(names.split(";"), address)
@@ -271,8 +273,9 @@ def entrypoint(value: str) -> tuple[str, ...]:
 
 def network(value: str) -> str:
     """Return ``network`` of a value of ``--network``."""
-    NetworkChoice.parse(value or "private")
-    return value or "private"
+    network = "private" if value in ("", "default") else value
+    NetworkChoice.parse(network)
+    return network
 
 
 def port(value: str) -> str:

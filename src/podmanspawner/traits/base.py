@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jupyterhub.traitlets import ByteSpecification
-from traitlets import List, TraitError, Unicode
+from traitlets import List, TraitError, Unicode, Union
 
 from podmanspawner.errors import SpecError
 
@@ -47,6 +47,14 @@ class Words(List):  # type: ignore[type-arg]  # generic for checkers only
                 f"{self.name}: {value!r} is one text; write a list of words: {value.split()}"
             )
         super().set(obj, value)
+
+
+class OneOf(Union):
+    """A union whose default is told, as the Hub's generated configuration has it."""
+
+    def default_value_repr(self) -> str:
+        """Return the default as Python writes it."""
+        return repr(self.default())
 
 
 def as_trait_error(check: Callable[[Any], object], value: object) -> None:

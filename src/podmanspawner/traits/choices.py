@@ -17,13 +17,14 @@ from traitlets import (
     List,
     TraitError,
     Unicode,
-    Union,
     default,
     validate,
 )
 
 from podmanspawner import form, menu, options
 from podmanspawner.errors import ChoiceError, SpecError
+
+from .base import OneOf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,7 +59,7 @@ class ChoiceOptions(HasTraits):
     _log_name: str
     image: Any
 
-    allowed_images = Union(
+    allowed_images = OneOf(
         [List(Unicode()), Dict(key_trait=Unicode(), value_trait=Unicode()), Unicode(), Callable()],
         help="""
         Images among which users choose when they start a server.
@@ -82,7 +83,7 @@ class ChoiceOptions(HasTraits):
             self._check(allowed_images=value)
         return value
 
-    profile_list = Union(
+    profile_list = OneOf(
         [List(Dict(key_trait=Unicode())), Callable()],
         help="""
         Profiles among which users choose when they start a server.
@@ -123,9 +124,21 @@ class ChoiceOptions(HasTraits):
         return value
 
     def __init__(self, **given: Any) -> None:
-        """Notice whether the Hub made this spawner, or another spawner that wraps it."""
-        super().__init__(**given)
+        """Notice whether the Hub made this spawner, or another spawner that wraps it.
+
+        A wrapper has its values of the Hub's database, which has None for a function.
+        """
         self._wrapped = given.get("orm_spawner") is None
+        if self._wrapped:
+            given = {
+                name: value for name, value in given.items() if not self._is_lost(name, value)
+            }
+        super().__init__(**given)
+
+    @classmethod
+    def _is_lost(cls, name: str, value: object) -> bool:
+        trait = cls.class_traits().get(name)
+        return value is None and trait is not None and not trait.allow_none
 
     # how the Hub asks
 
@@ -142,13 +155,18 @@ class ChoiceOptions(HasTraits):
         return self._leave_to_the_start
 
     async def _form(self, _spawner: object) -> str:
-        return form.form(await self._menu())
+        try:
+            return form.form(await self._menu())
+        except SpecError as error:
+            raise _page_error(500, error) from error
 
     async def _read_form(self, posted: Mapping[str, Any]) -> dict[str, Any]:
         try:
             return options.from_form(await self._menu(), posted, left_out=self._is_left_out)
         except ChoiceError as error:
             raise self._refusal(error) from error
+        except SpecError as error:
+            raise _page_error(500, error) from error
 
     def _leave_to_the_start(self, _spawner: object, _user_options: object) -> None:
         """Keep the Hub from warning of options that the start will look at."""
@@ -213,11 +231,8 @@ class ChoiceOptions(HasTraits):
             raise SpecError("profile_list", f"{step.where}: {name}: {error}") from error
 
     def _refusal(self, error: ChoiceError) -> web.HTTPError:
-        """Return an error whose text the Hub's page shows."""
         self.log.warning("Refused the options of %s: %s", self._log_name, error)
-        refusal = web.HTTPError(400, "%s", error)
-        refusal.jupyterhub_message = str(error)  # type: ignore[attr-defined]  # the Hub's own
-        return refusal
+        return _page_error(400, error)
 
     def _forget_choice(self) -> None:
         """Let the next start, if it brings no choice of its own, begin with the defaults.
@@ -247,3 +262,10 @@ class ChoiceOptions(HasTraits):
         if fixed or (name in Spawner.class_traits() and name not in _OF_A_START):
             return f"{name} cannot be set for one start: it is needed before or after it too"
         return ""
+
+
+def _page_error(status: int, error: Exception) -> web.HTTPError:
+    """Return an error whose text the Hub's page shows."""
+    shown = web.HTTPError(status, "%s", error)
+    shown.jupyterhub_message = str(error)  # type: ignore[attr-defined]  # the Hub's own
+    return shown

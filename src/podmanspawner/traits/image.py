@@ -6,10 +6,25 @@ from typing import Any, get_args
 
 from traitlets import Callable, Enum, Float, HasTraits, List, Unicode, Union, validate
 
-from podmanspawner import checks
+from podmanspawner import checks, images
 from podmanspawner.images import PullPolicy
 
 from .base import as_trait_error
+
+
+class Policy(Enum):  # type: ignore[type-arg]  # generic for checkers only
+    """When to pull; other spawners' names are taken too."""
+
+    def validate(self, obj: Any, value: Any) -> Any:
+        """Return the policy.
+
+        Raises:
+            TraitError: there is none of that name.
+        """
+        if isinstance(value, str):
+            as_trait_error(images.pull_policy, value)
+            value = images.pull_policy(value)
+        return super().validate(obj, value)
 
 
 class ImageOptions(HasTraits):
@@ -44,7 +59,7 @@ class ImageOptions(HasTraits):
         """,
     ).tag(config=True)
 
-    pull_policy = Enum(
+    pull_policy = Policy(
         get_args(PullPolicy),
         default_value="missing",
         help="""
@@ -56,6 +71,8 @@ class ImageOptions(HasTraits):
           been changed. If the registry cannot be asked, the image that is there is
           used.
         - ``"never"``: not at all; it must be there.
+
+        Kubernetes' ``"IfNotPresent"`` is ``"missing"``, dockerspawner's ``"skip"`` ``"never"``.
 
         .. versionadded:: 1.0
         """,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from traitlets import Bool, Dict, Float, HasTraits, Integer, List, Unicode, Union, validate
+from traitlets import Bool, Dict, Float, HasTraits, Integer, List, Unicode, validate
 
 from podmanspawner.health import HealthCheck
 
-from .base import as_trait_error
+from .base import OneOf, as_trait_error
 
 
 class LifeOptions(HasTraits):
     """What happens around a server's start and end."""
 
-    post_start_cmd = Union(
+    post_start_cmd = OneOf(
         [Unicode(), List(Unicode())],
         help="""
         Command that is run inside, as the server's user, each time the server has been started.

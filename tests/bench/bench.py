@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""What PodmanSpawner costs beside what one would use instead, all in one run: ``make bench``.
+
+The figures go into ``docs/explanation/performance.json``, from which ``docs/performance.py``
+writes the page and the plot. A quarter of an hour on a quiet machine; ``bench.py PART…`` measures
+again what it names and leaves the other figures as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+TOP = Path(__file__).resolve().parents[2]
+if __name__ == "__main__":
+    parts = ("tests", "tests/hub", "tests/unit", "tests/bench", "docs")
+    sys.path[:0] = [str(TOP / part) for part in parts]
+
+import hubs  # noqa: E402, the path comes first
+import performance  # noqa: E402
+import verbs  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PASTA_SINCE = (4, 4)
+LONE_HUB_PORT = 18081
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How often, how many, how long."""
+
+    rounds: int = 50
+    clicks: int = 10
+    kills: int = 20
+    accounts: int = 15
+    servers: int = 2
+    seconds: int = 5
+    processes: tuple[int, ...] = (1, 10, 100, 1000)
+    containers: tuple[int, ...] = (1, 10, 100)
+    watched_seconds: int = 30
+    """One interval of the Hub's polls."""
+
+
+QUICK = Effort(2, 1, 2, 2, 1, 1, (1, 10), (1, 4), 2)
+"""To see that it works."""
+
+
+def measured(effort: Effort) -> dict[str, Callable[[], object]]:
+    """Return what there is to measure, by name."""
+    lone, hub = (network_here(port) for port in (str(LONE_HUB_PORT), "HUB"))
+    return {
+        "verbs": lambda: verbs.measure_verbs(lone, effort.rounds),
+        "noticing": lambda: verbs.measure_noticing(effort.kills),
+        "memory": lambda: verbs.measure_memory(lone),
+        "growth": lambda: verbs.measure_growth([*effort.processes], effort.watched_seconds),
+        "watching": lambda: hubs.measure_watching(
+            [*effort.containers], effort.accounts, effort.watched_seconds
+        ),
+        "clicks": lambda: hubs.measure_clicks(hub, effort.clicks),
+        "crowd": lambda: hubs.measure_crowd(hub, effort.accounts, effort.servers),
+        "proxy": lambda: hubs.measure_proxy(networks_here(), effort.seconds),
+    }
+
+
+def podman_version() -> str:
+    return subprocess.check_output(["podman", "--version"], text=True).split()[2]
+
+
+def has_pasta() -> bool:
+    since = tuple(map(int, podman_version().split(".")[:2]))
+    return since >= PASTA_SINCE and shutil.which("pasta") is not None
+
+
+def network_here(port: str) -> str:
+    """Return the network that PodmanSpawner chooses here, as ``podman run`` names it."""
+    return f"pasta:-T,{port}" if has_pasta() else "slirp4netns:allow_host_loopback=true"
+
+
+def networks_here() -> dict[str, str]:
+    """Return the kinds of network that a server can have here, as PodmanSpawner names them."""
+    own = "pasta" if has_pasta() else "slirp4netns"
+    other = {"slirp4netns": "slirp4netns"} if has_pasta() else {}
+    return {f"private, by {own}": "private", **other, "named": hubs.NAMED, "host": "host"}
+
+
+def machine() -> dict[str, str]:
+    """Describe what it is measured on."""
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    memory = int(re.search(r"MemTotal: +(\d+)", Path("/proc/meminfo").read_text())[1])
+    system = platform.freedesktop_os_release()["PRETTY_NAME"]
+    packages = ("jupyterhub", "podman", "dockerspawner", "podmanclispawner")
+    return {
+        "processor": f"{os.cpu_count()} of {cpu[1] if cpu else platform.machine()}",
+        "memory": f"{memory / (1 << 20):.0f} GiB",
+        "system": f"{system}, Linux {platform.release()}",
+        "podman": f"{podman_version()}, {'pasta' if has_pasta() else 'slirp4netns'}",
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+    }
+
+
+def main() -> None:
+    """Measure, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    everything = measured(Effort())
+    parser.add_argument("part", nargs="*", choices=[*everything, []], help="; ".join(everything))
+    for name in parser.parse_args().part or everything:
+        began = datetime.now(timezone.utc)
+        print(f"{began:%H:%M:%S} {name}", flush=True)
+        performance.take(name, everything[name](), machine(), f"{began:%Y-%m-%d}")
+    print(performance.summary())
+
+
+if __name__ == "__main__":
+    main()

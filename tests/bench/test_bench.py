@@ -1,0 +1,34 @@
+"""The benchmark works, and the ratios that count are not far from what they should be."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+import bench
+import performance
+
+ROUNDS = 6
+SLACK = 1.25
+"""A few rounds, on a machine that has just done something else."""
+
+
+@pytest.mark.alone
+@pytest.mark.timeout(600)
+def test_the_benchmark(monkeypatch, tmp_path, tell):
+    monkeypatch.setattr(performance, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(performance, "KEPT", tmp_path / "kept.json")
+    monkeypatch.setattr(performance, "PLOT", tmp_path / "plot.png")
+    parts = bench.measured(dataclasses.replace(bench.QUICK, rounds=ROUNDS))
+    for name, measure in parts.items():
+        performance.take(name, measure(), bench.machine(), "2026-01-01")
+    assert performance.PLOT.read_bytes().startswith(b"\x89PNG")
+    page = performance.PAGE.read_text()
+    assert all(f"## {section.title}\n" in page for section in performance.SECTIONS)
+    for line in performance.summary().splitlines():
+        tell(line)
+    known = json.loads(performance.KEPT.read_text())
+    for target in performance.TARGETS[:2]:
+        assert target.figure(known) < SLACK * target.limit, target.what
