@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import stat
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -223,8 +224,8 @@ def make_runtime_dir(account: Account) -> None:
             f"-o {account.uid} -g {account.gid} {account.runtime_dir}'.",
         )
     RUNTIME_ROOT.mkdir(mode=0o755, parents=True, exist_ok=True)
-    staging = RUNTIME_ROOT / f".{account.uid}.{os.getpid()}"
-    staging.mkdir(mode=0o700)
+    # a name of its own: another thread may be at it, and one that died may have left its
+    staging = Path(tempfile.mkdtemp(prefix=f".{account.uid}.", dir=RUNTIME_ROOT))
     os.chown(staging, account.uid, account.gid)
     try:
         staging.rename(account.runtime_dir)

@@ -110,9 +110,9 @@ class Container:
 
 
 def listed(value: object, where: str) -> Container:
-    """Read one entry of a list, which says less: neither environment nor how it ended."""
+    """Read one entry of a list, which says less."""
     raw = obj(value, where)
-    status = string(raw.get("State"), where)
+    status = one_line(string(raw.get("State"), where))
     return Container(
         id=identifier(raw.get("Id"), where),
         name=one_line(next(iter(strings(raw.get("Names"), where)), "")),
@@ -120,7 +120,15 @@ def listed(value: object, where: str) -> Container:
         labels=string_map(raw.get("Labels"), where),
         environment={},
         command=tuple(strings(raw.get("Command"), where)),
-        state=ContainerState.parse({"Status": status, "Running": status == "running"}, where),
+        state=ContainerState(
+            status=status,
+            running=status == "running",
+            exit_code=integer(raw.get("ExitCode") or 0, where),
+            pid=integer(raw.get("Pid") or 0, where),
+            started_at=float(integer(raw.get("StartedAt") or 0, where)),
+            oom_killed=False,
+            error="",
+        ),
         runtime="",
     )
 
@@ -383,14 +391,6 @@ def missing_path(message: str) -> str | None:
 def name_taken(message: str) -> bool:
     """Whether an error says that there is a container of that name already."""
     return re.search(r"name .* is already in use", message) is not None
-
-
-def no_container(message: str) -> bool:
-    """Whether an error says that there is no such container.
-
-    For one that is removed while it is looked at, the engine says so with a status of 500.
-    """
-    return "no such container" in message
 
 
 def without_storage(message: str) -> str:

@@ -34,7 +34,7 @@ from .images import Images
 from .rest import STREAM_BYTES, RestClient
 from .secrets import Secrets
 from .terminal import Terminal, exit_code
-from .transport import KIB, MIB, Allowance
+from .transport import KIB, MIB
 from .volumes import Volumes
 
 if TYPE_CHECKING:
@@ -61,8 +61,6 @@ _STAMP = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})\d*([+-]\d\d:\d\d|
 """To the millisecond: what was read at once has the same time, and Podman gives what is later."""
 _WARNINGS = 10
 _SETTLE_SECONDS = (0.02, 0.1, 0.5)
-_LIST_SECONDS = 60.0
-"""For a list and all that is on it: how long it is, its account says."""
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 
@@ -351,41 +349,22 @@ class UserPodman(RestClient):
             rest = answers.without_storage(error.message)
             if not rest:
                 raise
-        params = {"all": True, "filters": json.dumps({"id": [rest]})}
-        found = self.request_json(operation, "GET", "containers/json", params=params)
-        for item in answers.array(found, operation):
-            return answers.listed(item, operation)
+        for found in self._listed(operation, {"id": [rest]}):
+            return found
         raise ContainerNotFound(f"{container} has just been removed.", operation=operation)
 
     def containers(self, labels: Mapping[str, str] | None = None) -> list[Container]:
         """Return the account's containers in any state that carry all of these labels.
 
-        Raises:
-            UntrustedServiceError: it took more than a minute, with reason ``"deadline"``.
+        As a list has them: without environment, runtime, limit of memory and stop signal.
         """
-        allowance = Allowance(_LIST_SECONDS)
-        filters = {"label": [f"{key}={value}" for key, value in (labels or {}).items()]}
-        listed = self.request_json(
-            "list containers",
-            "GET",
-            "containers/json",
-            params={"all": True, "filters": json.dumps(filters)},
-        )
-        names = [
-            answers.identifier(answers.obj(item, "list containers").get("Id"), "list containers")
-            for item in answers.array(listed, "list containers")
-        ]
-        return [found for name in names if (found := self._inspect_if_there(name, allowance))]
+        pairs = [f"{key}={value}" for key, value in (labels or {}).items()]
+        return self._listed("list containers", {"label": pairs})
 
-    def _inspect_if_there(self, container: str, allowance: Allowance) -> Container | None:
-        allowance.seconds_left()
-        try:
-            return self.inspect(container)
-        except PodmanError as error:
-            # removed since it was listed
-            if isinstance(error, ContainerNotFound) or answers.no_container(error.message):
-                return None
-            raise
+    def _listed(self, operation: str, filters: Mapping[str, list[str]]) -> list[Container]:
+        params = {"all": True, "filters": json.dumps(filters)}
+        found = self.request_json(operation, "GET", "containers/json", params=params)
+        return [answers.listed(item, operation) for item in answers.array(found, operation)]
 
     def network_is_internal(self, name: str) -> bool | None:
         """Whether nothing in a network reaches what is outside; None if there is no such one."""

@@ -230,7 +230,7 @@ def _is_json(text: str) -> bool:
     """Whether a text is a list in JSON, as ``--entrypoint`` and ``--health-cmd`` may have it."""
     try:
         return isinstance(json.loads(text[text.index("[") :]), list)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

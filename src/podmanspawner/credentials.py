@@ -153,9 +153,14 @@ def _scope(key: str) -> str:
 
 def _read_as(account: Account, path: str) -> bytes | None:
     """Read a file with the account's rights; None if there is none."""
-    done = privileges.run_to_end(
-        account, ["cat", "--", path], seconds=_READ_SECONDS, max_bytes=_FILE_BYTES
-    )
+    try:
+        done = privileges.run_to_end(
+            account, ["cat", "--", path], seconds=_READ_SECONDS, max_bytes=_FILE_BYTES
+        )
+    except TimeoutError:  # of a pipe, for one
+        raise SpecError(
+            "authfile", f"{path} has no end that {account.name} finds; it must be a plain file"
+        ) from None
     if done.exit_code == 0:
         return done.output.encode()
     if _MISSING in done.output:

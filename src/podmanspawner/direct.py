@@ -42,6 +42,8 @@ grep -qE "$crash" -- "$1" && exec grep -m1 -A40 -E "$crash" -- "$1"
 exec tail -c 2000 -- "$1"
 """
 """A shell's: how a program in Go crashed, which says much after it, or else the end of a log."""
+_SERVICES = 3
+"""Of one account, at a time: of those that lost their socket the oldest is ended."""
 _BACKLOG = 129
 """Connections that can wait; ref: listen(2), one more than asked for in ``_become.py``."""
 
@@ -70,6 +72,7 @@ class DirectService:
         self._path_descriptor = -1
         self._lock = threading.RLock()
         self._crashes: list[float] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
         self.failure: ServiceError | None = None
         """Why the service ended at once, the last times that it was started, if it did."""
 
@@ -125,6 +128,9 @@ class DirectService:
             extra_environment=self._env,
         )
         metrics.WAKEUPS.add(activation="direct")
+        self._processes.append(process)
+        for old in self._processes[:-_SERVICES]:  # its account may have it never go idle
+            old.kill()
         _in_background(lambda: self._see_end(process, listener, began))
 
     def _see_end(
@@ -133,6 +139,7 @@ class DirectService:
         """Wait for the service's end; from then on a connection wakes it again."""
         code = process.wait()
         with self._lock:
+            self._processes.remove(process)
             if self._listener is not listener:  # closed meanwhile
                 return
             was_idle = code == 0 and time.monotonic() - began >= self._idle_seconds

@@ -17,9 +17,17 @@
 
 from __future__ import annotations
 
+_HALF = 2500
+"""Characters: what is wrong is at the beginning of a text, what to do at its end."""
+
 
 class PodmanSpawnerError(Exception):
     """Every error of this package."""
+
+    def __init__(self, message: str) -> None:
+        if len(message) > 2 * _HALF:  # an account's words are part of it
+            message = f"{message[:_HALF]} … {message[-_HALF:]}"
+        super().__init__(message)
 
 
 class AccountError(PodmanSpawnerError):

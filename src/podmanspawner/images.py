@@ -56,6 +56,7 @@ LOAD_SECONDS = 900.0
 _PULL_BYTES = 64 * MIB
 """A line for each second and each of the layers that are copied at a time, six."""
 _PASSWD_BYTES = 256 * KIB
+_NAME_CHARACTERS = 100
 _LOOK_SECONDS = 0.2
 _OF_TARS = (tarfile.TarError, ValueError, ArithmeticError, LookupError)
 """What the reader of tars lets out of it, when a tar is none."""
@@ -571,8 +572,9 @@ def _look_up(table: str, name: str, option: str) -> tuple[int, int]:
             return number, _number(fields[3]) or 0
     if (number := _number(name)) is not None:
         return number, 0
+    shown = answers.one_line(name, _NAME_CHARACTERS)
     raise SpecError(
         option,
-        f"the server would run as {name!r}, whom the image does not have. Give the numbers: "
+        f"the server would run as {shown!r}, whom the image does not have. Give the numbers: "
         "user_mapping = 'keep-id:uid=1000,gid=100', and container_user if it is set.",
     )

@@ -34,6 +34,7 @@ _STATUS_BYTES = 4096
 _LOOK_SECONDS = 0.1
 _EXIT_SECONDS = 5.0
 _PIECE_BYTES = 4096
+_OUTPUT_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def run_to_end(
 
     Raises:
         TimeoutError: it took too long.
-        ServiceError: it could not be started, or was given up.
+        ServiceError: it could not be started, was given up, or prints without end.
     """
     process = _start(account, program, environment(account), stdin=None, stdout=subprocess.PIPE)
     output = process.stdout
@@ -153,9 +154,13 @@ def _follow(
     tell: Callable[[str], None],
     given_up: Callable[[], bool],
 ) -> bytes:
-    """Read to the end of a pipe, tell its lines, and return the last bytes."""
+    """Read to the end of a pipe, tell its lines, and return the last bytes.
+
+    Not for ever: whoever prints without end would keep the Hub from all other users.
+    """
     kept = line = b""
-    while True:
+    left = _OUTPUT_BYTES
+    while left > 0:
         if given_up():
             raise ServiceError("A program started for a user was given up.")
         if time.monotonic() > end:
@@ -165,11 +170,15 @@ def _follow(
         piece = os.read(stream.fileno(), _PIECE_BYTES)
         if not piece:
             return kept
+        left -= len(piece)
         kept = (kept + piece)[-max_bytes:]
         *lines, line = (line + piece).split(b"\n")
         line = line[-_PIECE_BYTES:]
         for whole in lines:
             tell(one_line(whole.decode(errors="replace")))
+    raise ServiceError(
+        f"A program started for a user printed more than {_OUTPUT_BYTES} bytes and was ended."
+    )
 
 
 def run_unchanged(program: Sequence[str], *, seconds: float) -> tuple[int, str]:

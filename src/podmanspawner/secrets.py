@@ -22,6 +22,9 @@ SECRET_MAX = 512_000
 _NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,62}[a-zA-Z0-9])?")
 _VARIABLE = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _MODE_MAX = 0o777
+_NAME_LENGTH = 253
+"""ref: Podman's pkg/secrets; 64 before 5.0"""
+_REMOVED_AT_MOST = 100
 
 
 def check_name(name: str) -> None:
@@ -144,7 +147,10 @@ class Secrets:
             answers.obj(answers.obj(item, operation).get("Spec"), operation)
             for item in answers.array(listed, operation)
         )
-        return [answers.string(spec.get("Name"), operation) for spec in specs]
+        return [
+            answers.one_line(answers.string(spec.get("Name"), operation), _NAME_LENGTH)
+            for spec in specs
+        ]
 
     def remove(self, name: str) -> bool:
         """Remove a secret; containers that run keep what they got.
@@ -155,6 +161,19 @@ class Secrets:
         check_name(name)
         if name not in self.names():  # the engine would take it for the start of another one's id
             return False
+        return self._remove(name)
+
+    def remove_beginning(self, start: str) -> None:
+        """Remove the secrets whose names begin so, a hundred of them at most: who knows how many.
+
+        Args:
+            start: some characters of a name.
+        """
+        found = [name for name in self.names() if name.startswith(start) and _NAME.fullmatch(name)]
+        for name in found[:_REMOVED_AT_MOST]:
+            self._remove(name)
+
+    def _remove(self, name: str) -> bool:
         try:
             self._engine.request(f"remove secret {name}", "DELETE", f"secrets/{name}")
         except ContainerNotFound:  # what is not found is the secret

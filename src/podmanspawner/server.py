@@ -194,6 +194,8 @@ def stop(podman: UserPodman, container: str, *, seconds: int) -> None:
     """
     try:
         podman.stop(container, seconds=seconds)
+    except ContainerNotFound:  # its user was faster
+        return
     except PodmanError:
         if podman.inspect(container).state.running:
             raise
@@ -201,10 +203,7 @@ def stop(podman: UserPodman, container: str, *, seconds: int) -> None:
 
 def forget_secrets(podman: UserPodman, server: ServerName) -> None:
     """Remove all secrets that were made for a server."""
-    own = vault.prefix(server)
-    for name in podman.secrets.names():
-        if name.startswith(own):
-            podman.secrets.remove(name)
+    podman.secrets.remove_beginning(vault.prefix(server))
 
 
 def launch(

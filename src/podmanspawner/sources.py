@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import builder, privileges
+from .answers import one_line
 from .errors import PodmanError, SpecError
 from .names import HUB_LABEL, SERVERNAME_LABEL, USERNAME_LABEL, ServerName
 
@@ -52,11 +53,11 @@ def prepare(podman: UserPodman, settings: ServerSettings, facts: ImageFacts) -> 
 
 
 def _make_folder(account: Account, mount: Mount) -> None:
-    complaint = privileges.run(account, ["sh", "-c", _MAKE, "sh", mount.source])
-    if complaint:
+    said = privileges.run(account, ["sh", "-c", _MAKE, "sh", mount.source])
+    if complaint := one_line(said):
         raise SpecError(
             mount.option,
-            f"{account.name} cannot make the folder {mount.source}: {complaint.strip()}. Make it "
+            f"{account.name} cannot make the folder {mount.source}: {complaint}. Make it "
             "as root and give it to the account, or name one where the account may write.",
         )
 

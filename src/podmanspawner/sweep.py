@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from jupyterhub import orm
 
 from . import metrics, server
+from .answers import one_line
 from .errors import PodmanError, PodmanSpawnerError
 from .given import Given
 from .names import ServerName, of_hub
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 
 ACCOUNTS_AT_ONCE = 2
 """In which is searched when the Hub starts, so that users who come then do not wait."""
+_TURN_SECONDS = 60.0
+"""Then the next account's search begins, too: who does not answer holds up no other's."""
+_NAME_CHARACTERS = 200
 _LOOK_SECONDS = 0.2
 
 
@@ -79,7 +83,8 @@ class Sweep(Given):
     async def _sweep(cls, hub_app: Any, expected: list[tuple[str, str]]) -> None:
         while not _is_up(hub_app):  # noqa: ASYNC110, the Hub has no event for it
             await asyncio.sleep(_LOOK_SECONDS)
-        options = cls(config=hub_app.config, hub=hub_app.hub)
+        # what a process is called must let nobody linger; whose servers run, they linger already
+        options = cls(config=hub_app.config, hub=hub_app.hub, enable_linger=False)
         lost: dict[str, set[ServerName]] = {}
         for username, servername in expected:
             name = ServerName(options.hub_id, username, servername)
@@ -89,8 +94,11 @@ class Sweep(Given):
         turns = asyncio.Semaphore(ACCOUNTS_AT_ONCE)
 
         async def search(account: str) -> None:
+            work = options._search(hub_app.users, account, lost.get(account, ()))
             async with turns:
-                await options._search(hub_app.users, account, lost.get(account, ()))
+                searching = asyncio.ensure_future(work)
+                await asyncio.wait([searching], timeout=_TURN_SECONDS)
+            await searching
 
         await asyncio.gather(*map(search, sorted(accounts)))
 
@@ -124,10 +132,11 @@ class Sweep(Given):
 
     def _end(self, podman: UserPodman, *, orphans: list[Orphan], idle: list[ServerName]) -> None:
         for orphan in orphans:
+            whose = (orphan.server.servername, orphan.server.username)
             self.log.warning(
                 "%s: the container %s of the server %r of %s belongs to no server that runs%s",
                 *(podman.account.name, orphan.container.name),
-                *(orphan.server.servername, orphan.server.username),
+                *(one_line(name, _NAME_CHARACTERS) for name in whose),
                 "; it is ended" if self.remove_orphans else "",
             )
             result = "left"

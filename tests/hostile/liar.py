@@ -55,18 +55,19 @@ class Liar:
         self.process.wait(10)
 
 
+def threads():
+    """Return how many threads of this process are the spawner's."""
+    return sum("podmanspawner" in thread.name for thread in threading.enumerate())
+
+
 class Resources:
     """What this process uses; it must come back to that."""
 
     def __init__(self) -> None:
         Path("/proc/self/clear_refs").write_text("5")  # ref: proc(5), forget the peak
-        self.threads = self._threads()
+        self.threads = threads()
         self.descriptors = len(os.listdir("/proc/self/fd"))
         self.resident = self._status("VmRSS")
-
-    @staticmethod
-    def _threads() -> int:
-        return sum("podmanspawner" in thread.name for thread in threading.enumerate())
 
     @staticmethod
     def _status(name: str) -> int:
@@ -81,10 +82,10 @@ class Resources:
     def demand_level(self) -> None:
         end = time.monotonic() + 2
         while True:
-            threads, descriptors = self._threads(), len(os.listdir("/proc/self/fd"))
-            if threads <= self.threads and descriptors <= self.descriptors:
+            now = threads(), len(os.listdir("/proc/self/fd"))
+            if now[0] <= self.threads and now[1] <= self.descriptors:
                 return
-            assert time.monotonic() < end, (threads, self.threads, descriptors, self.descriptors)
+            assert time.monotonic() < end, (now, self.threads, self.descriptors)
             time.sleep(0.01)
 
 

@@ -229,19 +229,19 @@ class Site:
 
     # orders
 
-    def order(self, victim: str, step: int, delay: float = 0.0) -> None:
+    def order(self, victim: str, step: int | str, delay: float = 0.0) -> None:
         """Let steps be counted from now on, and the victim die at that one; 0 lets nobody die.
 
         Args:
             victim: ``"hub"`` or ``"service"``.
-            step: number of the step, from 1.
+            step: number of the step, from 1, or its name.
             delay: seconds from there.
         """
         self._orders += 1
         (self.hub.folder / "steps").write_text("")
         (self.hub.folder / "killed").unlink(missing_ok=True)
         new = self.hub.folder / "order.new"
-        new.write_text(f"{self._orders} {victim} {step} {delay}")
+        new.write_text(f"{self._orders} {victim} {str(step).replace(' ', '_')} {delay}")
         new.rename(self.hub.folder / "order")
 
     def no_order(self) -> list[str]:

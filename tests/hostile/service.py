@@ -22,7 +22,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from encodings import idna  # noqa: F401, what is imported later may be unreadable by then
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 from fake_service import PING, FakeService, http, http_json
 from lies import LIES, Change
@@ -44,6 +44,9 @@ _STEPS = {
     r"POST images/(pull|create)": "pull",
     r"GET containers/json": "list",
     r"POST containers/create": "create",
+    r"GET secrets/json": "secrets",
+    r"POST secrets/create": "secret",
+    r"DELETE secrets/.+": "forget",
     r"GET containers/[0-9a-f]{64}/json": "inspect",
     r"GET containers/[^/]+/json": "find",
     r"GET containers/[^/]+/archive": "archive",
@@ -128,6 +131,7 @@ class LyingService(FakeService):
             made.end()
         self.made: dict[str, Made] = {}
         self.steps: list[str] = []
+        self.secrets: list[str] = []
         self.lie, self.at, self.facts = "", "", {}
         self.listens, self.ends, self.obeys = True, False, True
 
@@ -154,6 +158,8 @@ class LyingService(FakeService):
         body = json.loads(request.body) if step == "create" else {}
         if PROBE_LABEL in body.get("labels", {}):
             step = "probe"
+        if step == "secret":
+            self.secrets.append(*parse_qs(request.query)["name"])
         self.steps.append(step)
         container = self._container(unquote(request.path)) if "containers/" in key else None
         sound = self._do(step, container, body)
@@ -177,6 +183,9 @@ class LyingService(FakeService):
             return PING["GET _ping"]
         if step in ("exists", "image", "list"):
             return {"exists": http(status="204 No Content"), "image": IMAGE, "list": []}[step]
+        if step in ("secrets", "secret", "forget"):
+            names = [{"Spec": {"Name": name}} for name in self.secrets]
+            return {"secrets": names, "secret": {"ID": "ab" * 12}, "forget": {}}[step]
         if step == "pull":
             return http(b'{"stream":"Trying"}\n' + json.dumps({"id": IMAGE_ID}).encode() + b"\n")
         if step in ("create", "probe"):

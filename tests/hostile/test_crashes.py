@@ -132,6 +132,17 @@ def start_and_kill(site: Site) -> None:
     site.hub.kill()
 
 
+def break_off(site: Site) -> None:
+    """Kill the Hub in the middle of a start: the next one has something to put right."""
+    nothing(site)
+    site.order("hub", "sent POST containers/ID/start")
+    with contextlib.suppress(requests.RequestException):
+        start(site)
+    site.hub.until(lambda: site.hub.dead)
+    site.no_order()
+    time.sleep(SETTLE_SECONDS)
+
+
 def end_unseen(site: Site) -> None:
     start_and_kill(site)
     site.account.podman("kill", *site.running())
@@ -148,6 +159,7 @@ SCENARIOS = [
     Scenario("start in vain", FULL, nothing, start_in_vain, first="sent POST containers/ID/start"),
     Scenario("poll one that runs", FULL, start_and_kill, come_back, first="GET containers/"),
     Scenario("poll one that has ended", FULL, end_unseen, come_back, first="GET containers/"),
+    Scenario("come back to half a start", FULL, break_off, come_back, first="GET containers/"),
     Scenario("look into an image", NAMED, nothing, start, first="GET images/", last="volumes"),
     Scenario("start one that was kept", KEPT, start_and_stop, start),
     Scenario("stop and keep", KEPT, start, stop),

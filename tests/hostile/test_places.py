@@ -17,13 +17,14 @@ from tornado import web
 
 from accounts import real_account
 from fake_service import FakeService
-from liar import Liar, Resources, kind
+from liar import Liar, Resources, kind, threads
 from lone import lone_spawner
 from podmanspawner import (
     PodmanService,
     PodmanSpawnerError,
     ServiceError,
     UserPodman,
+    direct,
     privileges,
 )
 from podmanspawner.transport import MIB
@@ -253,6 +254,24 @@ async def test_an_account_that_shuts_the_hubs_socket_down(fresh, caplog):
     with UserPodman(service) as podman:
         assert podman.containers() == []
     service.close()
+
+
+async def test_an_account_that_keeps_its_services_from_ending(fresh):
+    """And removes their socket each time, so that the Hub starts another one."""
+    service = PodmanService(fresh.account, activation="direct", idle_seconds=1)
+    resources = Resources()
+    for _ in range(8):
+        with UserPodman(service):
+            pass
+        for pid in fresh.processes("system service"):
+            os.kill(pid, signal.SIGSTOP)
+        fresh.run("rm", str(fresh.account.socket_path))
+    await asyncio.sleep(0.5)
+    assert threads() - resources.threads <= direct._SERVICES
+    service.close()
+    for pid in fresh.processes("system service"):
+        os.kill(pid, signal.SIGKILL)
+    resources.demand_level()
 
 
 def lines_after(record):

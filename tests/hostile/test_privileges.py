@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from accounts import TINY_JOVYAN, real_account
+from accounts import TINY_JOVYAN, archive, real_account
 from hub import Hub
 from lone import ANSWERING
 
@@ -138,18 +138,37 @@ class TracedHub(Hub):
         super().stop()
 
 
-def traced_hub(account, folder):
-    """Trace a Hub that starts a server, is asked for it, and stops it."""
-    file = folder / "trace"
+OF_THE_ACCOUNT = """
+c.PodmanSpawner.image = "docker-archive:{home}/image.tar"
+c.PodmanSpawner.volumes = {{"{home}/new/folder": "/new", "of-{{username}}": "/data"}}
+c.PodmanSpawner.create_sources = True
+c.PodmanSpawner.podman_additional_cmds = ["--env-file={home}/variables"]
+c.PodmanSpawner.token_as_secret = "file"
+c.PodmanSpawner.delete_volumes = True
+c.PodmanSpawner.pull_policy = "missing"
+"""
+"""What leads into an account's folders: an image to import, a folder to make, a file to read."""
+
+
+def traced_hub(owner, folder):
+    """Trace a Hub that starts a server, is asked for it, stops it and deletes its user."""
+    file, home = folder / "trace", owner.account.home
+    owner.run(
+        "sh", "-c", f"cp {archive(TINY_JOVYAN)} {home}/image.tar; echo A=b >{home}/variables"
+    )
     config = (
-        f"c.PodmanSpawner.image = {TINY_JOVYAN!r}\nc.Spawner.cmd = {ANSWERING!r}\n"
-        f"import os\nos.environ.update({SECRETS!r})\n"
+        f"c.Spawner.cmd = {ANSWERING!r}\nimport os\nos.environ.update({SECRETS!r})\n"
+        + OF_THE_ACCOUNT.format(home=home)
     )
     hub = TracedHub(folder, config)
     hub.tracer = (*STRACE, "-o", str(file))
     with hub:
-        hub.begin(account.name)
-        hub.end(account.name)
+        hub.begin(owner.name)
+        assert "A=b" in owner.podman("inspect", "-l")
+        hub.end(owner.name)
+        hub.api("DELETE", f"users/{owner.name}").raise_for_status()
+    assert Path(home, "new/folder").stat().st_uid == owner.account.uid
+    assert owner.podman("volume", "ls", "-q") == ""
     return Trace(file)
 
 
@@ -158,7 +177,7 @@ def found(request, owner, account, tmp_path_factory):
     """What was seen in the life of a server."""
     folder = tmp_path_factory.mktemp("trace")
     if request.param == "hub":
-        return traced_hub(account, folder)
+        return traced_hub(owner, folder)
     seen, done = traced(account, folder)
     assert done.returncode == 0, done.stderr[-3000:]
     assert owner.containers() == []
@@ -206,7 +225,7 @@ def test_root_makes_the_runtime_directory_and_nothing_else(tmp_path):
     changed = list(changes(account, seen))
     assert len(changed) == 4, changed
     staging = changed[1][1]
-    assert re.fullmatch(rf"/run/user/\.{account.uid}\.[0-9]+", staging)
+    assert re.fullmatch(rf"/run/user/\.{account.uid}\.[a-z0-9_]+", staging)
     assert changed == [
         ("mkdir", "/run/user"),  # which is there
         ("mkdir", staging),

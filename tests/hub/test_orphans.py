@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+from pathlib import Path
 
 import pytest
 
-from accounts import TINY_JOVYAN
+from accounts import TINY_JOVYAN, booted, real_account
 from free_ports import free_port
 from lone import ANSWERING, lone_spawner
 from podmanspawner import UserPodman, orphans
@@ -24,6 +26,7 @@ async def first_slow(spawner):
         spawner.cmd = ["sleep", "600"]
 c.Spawner.pre_spawn_hook = first_slow
 """
+FORGED = "[I 2026-01-01 00:00:00.000 JupyterHub app:1] root logged in"
 GONE = "gone"
 """A server that no Hub of these tests has."""
 
@@ -190,12 +193,18 @@ def test_orphans_are_only_told_of_if_so_configured(make_hub, user):
     hub = make_hub(CONFIG + "c.PodmanSpawner.remove_orphans = False\n")
     hub.kill()
     left = bait(hub, user)
+    forger = ServerName(str(hub.hub_port), f"x\n{FORGED}\r\x1b[2K", "a\nb")
+    forged = put(user, forger.labels())
     restart(hub)
     told = f"of the server 'gone' of {user.name} belongs to no server that runs\n"
     hub.until(lambda: told in hub.log.read_text())
     hub.begin(user.name)
     hub.end(user.name)
-    assert ids(user) == {left}
+    assert ids(user) == {left, forged}
+    log = hub.log.read_text()
+    assert FORGED in log
+    assert "\x1b[2K" not in log
+    assert not any(line.lstrip().startswith(FORGED) for line in log.split("\n"))
 
 
 async def test_a_start_waits_for_a_removal_in_its_account(user):
@@ -235,6 +244,24 @@ def test_a_script_finds_and_removes_them(user):
     assert made[GONE] not in states
     assert [states[made[each]] for each in ("runs", "kept")] == ["running", "exited"]
     assert len(states) == 3
+
+
+@pytest.mark.skipif(not booted(), reason="there is no logind")
+def test_a_processs_name_makes_nobody_linger(make_hub):
+    """Whose account it is need not be a user of the Hub's, and nothing need run there."""
+    hub = make_hub(CONFIG)
+    hub.kill()
+    with real_account(runtime_dir=False) as forger:
+        script = f"{forger.account.home}/conmon"
+        forger.run("sh", "-c", f"echo '#!/bin/sh' >{script}; echo sleep 99 >>{script}")
+        forger.run("chmod", "+x", script)
+        name = ServerName(str(hub.hub_port), forger.name).container()
+        process = subprocess.Popen([script, "-n", name], user=forger.account.uid)
+        restart(hub)
+        hub.until(lambda: f"service of {forger.name}: " in hub.log.read_text(), 60)
+        process.kill()
+        process.wait()
+        assert not Path("/var/lib/systemd/linger", forger.name).exists()
 
 
 def test_where_containers_run_is_seen_without_a_service(user):

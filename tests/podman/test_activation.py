@@ -31,6 +31,7 @@ from podmanspawner import (
     UntrustedServiceError,
     UserPodman,
 )
+from podmanspawner.account import make_runtime_dir
 
 NS_GET_OWNER_UID = 0xB704  # ref: ioctl_ns(2)
 WATCHER = "podmanspawner-activation"  # one thread for all accounts, which stays
@@ -138,6 +139,24 @@ def test_from_nothing(start, without_a_runtime_dir):
     status = account.socket_path.stat()
     assert (status.st_uid, status.st_mode & 0o077) == (account.uid, 0)
     assert len(services(account)) == 1
+
+
+@pytest.mark.skipif(booted(), reason="logind makes it")
+def test_two_services_make_a_runtime_directory_at_once(without_a_runtime_dir):
+    """As of two profiles whose services have flags of their own."""
+    account = without_a_runtime_dir.account
+    for _ in range(20):
+        both = threading.Barrier(2)
+
+        def make(both=both):
+            both.wait()
+            make_runtime_dir(account)
+
+        with ThreadPoolExecutor(2) as pool:
+            for done in [pool.submit(make) for _ in range(2)]:
+                done.result()
+        account.runtime_dir.rmdir()
+    assert not [*account.runtime_dir.parent.glob(f".{account.uid}.*")]
 
 
 def test_it_falls_asleep_and_is_woken(start, ada):

@@ -96,10 +96,10 @@ class Lie:
     """Of the spawner."""
 
 
-START = "ping exists pull image list probe archive remove find create start inspect"
+START = "ping exists pull image list probe archive remove find secrets secret create start inspect"
 POLL = "inspect logs remove"
-STOP = "inspect kill stop remove"
-JSON_START = "image list probe find create inspect"
+STOP = "inspect kill stop secrets remove"
+JSON_START = "image list probe find secrets secret create inspect"
 
 
 def _everywhere(answer, ends):
@@ -392,6 +392,53 @@ LOGS = {
 }
 
 
+def _image(key, value, ends):
+    return Lie(Change(("Config", key), value), ends, "image")
+
+
+def _listed(number, labels):
+    return {
+        "Id": f"{number:064x}",
+        "Names": ["x"],
+        "ImageID": ID,
+        "State": "created",
+        "Labels": labels,
+        "Command": None,
+    }
+
+
+def _secret(name):
+    return {"Spec": {"Name": name}}
+
+
+IMAGES = {
+    "the name of a user without end": _image("User", "\x1b" * 150_000, "spec"),
+    "a folder without end": _image("WorkingDir", "/x" * 400_000, "fine spec"),
+    "an entry point of many words": _image("Entrypoint", ["x"] * 45_000, "fine spec"),
+    "variables without end": _image("Env", [f"V{n}=x" for n in range(45_000)], "fine spec"),
+    "a user of the system": _image("User", "0", "fine"),
+}
+LISTS = {
+    "a thousand containers to remove": Lie(
+        Change((), [_listed(number, {"podmanspawner.probe": "1"}) for number in range(1000)]),
+        "fine timeout",
+        "list",
+    ),
+    "a thousand secrets to remove": Lie(
+        Change((), lambda facts: [_secret(f"{facts['own']}{n}") for n in range(1000)]),
+        "fine",
+        "secrets",
+        stop="secrets",
+    ),
+    "a secret whose name has no end": Lie(
+        Change((), lambda facts: [_secret(facts["own"] + "\x1b" * 150_000)]),
+        "fine",
+        "secrets",
+        stop="secrets",
+    ),
+}
+
+
 def _labelled(kept, port):
     labels = {**kept["Config"]["Labels"], "podmanspawner.port": str(port)}
     return {**kept, "Config": {**kept["Config"], "Labels": labels}}
@@ -408,6 +455,8 @@ LIES: dict[str, Lie] = {
     **{f"state: {name}": lie for name, lie in STATES.items()},
     **{f"create: {name}": lie for name, lie in CREATED.items()},
     **{f"found: {name}": lie for name, lie in FOUND.items()},
+    **{f"image: {name}": lie for name, lie in IMAGES.items()},
+    **{f"list: {name}": lie for name, lie in LISTS.items()},
     **{f"pull: {name}": lie for name, lie in PULLS.items()},
     **{f"archive: {name}": lie for name, lie in ARCHIVES.items()},
     **{f"log: {name}": lie for name, lie in LOGS.items()},

@@ -20,6 +20,7 @@ from fake_service import FakeService, http, http_json
 from podmanspawner import (
     Container,
     ContainerState,
+    EngineInfo,
     Event,
     Image,
     SpecError,
@@ -38,6 +39,17 @@ CONTAINER = {
     "Config": {"Labels": {"x": "y"}, "Env": ["A=1", "B=2=3", "C"], "Cmd": ["sh", "-c", ""]},
     "State": STATE,
     "HostConfig": {"Memory": 1 << 29},
+}
+LISTED = {
+    "Id": ID,
+    "Names": ["jupyter-8081--ada"],
+    "ImageID": ID,
+    "State": "exited",
+    "ExitCode": 3,
+    "Pid": 0,
+    "StartedAt": 1700000000,
+    "Labels": {"x": "y"},
+    "Command": ["sh"],
 }
 STOP_SIGNALS = [({"StopSignal": 15}, "15"), ({"StopSignal": "SIGTERM"}, "SIGTERM"), ({}, "")]
 IMAGE = {
@@ -69,6 +81,10 @@ UNHEALTHY = {
     "Health": {"Status": "unhealthy", "Log": [{"Output": "no"}, {"Output": "no\x1b disk"}]},
 }
 VOLUME = {"Name": "work-ada", "Labels": {"x": "y"}, "Mountpoint": "/somewhere"}
+INFO = {
+    "host": {"security": {"selinuxEnabled": True}, "cgroupVersion": "v2", "ociRuntime": {}},
+    "store": {"graphDriverName": "overlay", "graphRoot": "/a", "graphRootAllocated": 5},
+}
 PARSERS = [
     pytest.param(Container.parse, CONTAINER, id="container"),
     pytest.param(Image.parse, IMAGE, id="image"),
@@ -76,6 +92,8 @@ PARSERS = [
     pytest.param(ContainerState.parse, STATE, id="state"),
     pytest.param(ContainerState.parse, UNHEALTHY, id="unhealthy"),
     pytest.param(Volume.parse, VOLUME, id="volume"),
+    pytest.param(a.listed, LISTED, id="listed"),
+    pytest.param(EngineInfo.parse, INFO, id="info"),
 ]
 
 
@@ -98,6 +116,14 @@ def test_container():
         runtime="",
         memory_limit=1 << 29,
     )
+
+
+def test_a_container_of_a_list():
+    state = ContainerState("exited", False, 3, 0, 1.7e9, False, "")
+    assert a.listed(LISTED, "") == Container(
+        ID, "jupyter-8081--ada", ID, {"x": "y"}, {}, ("sh",), state, runtime=""
+    )
+    assert a.listed({**LISTED, "State": "running"}, "").state.running
 
 
 @pytest.mark.parametrize(
@@ -209,6 +235,9 @@ def assert_types(found):
                 "command": tuple,
                 "entrypoint": tuple,
                 "names": tuple,
+                "storage_free": int,
+                "selinux": bool,
+                "apparmor": bool,
             }.get(name, str)
             assert isinstance(value, wanted), (name, value)
             if name in ("id", "image_id"):
@@ -516,14 +545,15 @@ def test_a_forgotten_probe_is_removed(tmp_path):
     def probe(container, since, pid):
         by = f"{os.readlink('/proc/self/ns/pid')} {pid}"
         labels = {"podmanspawner.since": str(int(since)), "podmanspawner.by": by}
-        config = {"Labels": {PROBE_LABEL: "1", **labels}}
-        return http_json({**CONTAINER, "Id": container, "Config": config})
+        return {**LISTED, "Id": container, "Labels": {PROBE_LABEL: "1", **labels}}
 
+    found = [
+        probe(old, time.time() - 3600, os.getpid()),
+        probe(young, time.time(), os.getpid()),
+        probe(dead, time.time(), ended.pid),
+    ]
     taught = {
-        "GET containers/json": http_json([{"Id": each} for each in (old, young, dead)]),
-        f"GET containers/{old}/json": probe(old, time.time() - 3600, os.getpid()),
-        f"GET containers/{young}/json": probe(young, time.time(), os.getpid()),
-        f"GET containers/{dead}/json": probe(dead, time.time(), ended.pid),
+        "GET containers/json": http_json(found),
         f"DELETE containers/{old}": http_json([]),
         f"DELETE containers/{dead}": http_json([]),
         "POST containers/create": http_json({"Id": mine}),

@@ -282,6 +282,7 @@ FLAGS_AND_VALUES = st.one_of(
 @given(st.lists(FLAGS_AND_VALUES, max_size=4).map(lambda pairs: [*chain(*pairs)]))
 @example(["-m", "9" * 400])
 @example(["--health-cmd", "[]"])
+@example(["--entrypoint", "[" * 100_000])
 def test_flags_of_podman_run(words):
     """They are the administrator's; what they make is what the engine can be asked for."""
     image = ImageFacts(id=ID, user="1000", command=("a",), uid=1000, gid=100)

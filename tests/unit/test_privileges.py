@@ -284,3 +284,13 @@ def test_the_audit_goes_on_naming_who_started_the_hub(audited, tmp_path):
 
 def test_a_short_errand_is_no_login(audited):
     assert privileges.run(ME, ["cat", "/proc/self/loginuid"]) == audited
+
+
+def test_who_prints_without_end_is_ended():
+    """Long before the time is over: to read it all would keep the Hub from others."""
+    told = []
+    began = time.monotonic()
+    with pytest.raises(ServiceError, match="printed more than"):
+        privileges.run_to_end(ME, ["yes", ""], seconds=60, tell=told.append)
+    assert time.monotonic() - began < 20
+    assert 500_000 < len(told) < 1_100_000

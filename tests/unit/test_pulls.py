@@ -14,7 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fake_service import CHUNKED, ME, FakeService, chunk, cut_off, endlessly, http, http_json
-from podmanspawner import ImageNotFound, PodmanError, SpecError, UntrustedServiceError
+from podmanspawner import (
+    ImageNotFound,
+    PodmanError,
+    ServiceError,
+    SpecError,
+    UntrustedServiceError,
+    credentials,
+)
 from podmanspawner.credentials import HEADER, Credentials, Keyring
 from podmanspawner.images import _not_pulled
 from podmanspawner.pulls import MAX_LAYERS, Progress, PullStream
@@ -355,6 +362,17 @@ def test_the_accounts_file_may_be_missing_and_the_hubs_may_not():
     assert Keyring(authfile="/no/such/file").find(NAME, ME) is None
     with pytest.raises(SpecError, match=r"hub_authfile: /no/such/file cannot be read \(No such"):
         Keyring(hub_authfile="/no/such/file").find(NAME, ME)
+
+
+def test_a_file_without_an_end(tmp_path, monkeypatch):
+    """The account's file may be anything of the account's."""
+    monkeypatch.setattr(credentials, "_READ_SECONDS", 0.3)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SpecError, match="authfile: .*a plain file"):
+        Keyring(authfile=str(tmp_path / "pipe")).find(NAME, ME)
+    monkeypatch.undo()
+    with pytest.raises(ServiceError, match="printed more than"):
+        Keyring(authfile="/dev/zero").find(NAME, ME)
 
 
 def test_the_hubs_file_must_be_its_own(authfile):

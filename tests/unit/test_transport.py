@@ -29,6 +29,7 @@ from podmanspawner import (
     ServiceError,
     UntrustedServiceError,
     rest,
+    server,
 )
 from podmanspawner.transport import KIB, MIB
 
@@ -214,6 +215,11 @@ def test_what_ends_at_that_moment_is_asked_again(fake, verb, request_line):
     service = fake({request_line: lambda connection: send(connection, said.pop(0))})
     getattr(service.podman(), verb)(ID)
     assert len(service.requests) == 2
+
+
+def test_a_stop_of_what_its_user_has_just_removed(fake):
+    gone = http_json({"message": "no such container"}, "404 Not Found")
+    server.stop(fake({f"POST containers/{ID}/stop": gone}).podman(), ID, seconds=0)
 
 
 def send(connection, answer):
@@ -448,25 +454,3 @@ def test_what_is_no_name_of_a_container_is_not_asked_for(fake, name):
             ask(name)
     assert podman.remove(name) is False
     assert not service.requests
-
-
-@pytest.mark.parametrize("status", ["404 Not Found", "500 Internal Server Error"])
-def test_a_container_that_goes_while_it_is_listed(fake, status):
-    """In the middle of its removal the engine says so with a status of 500."""
-    container = "0123456789ab" * 5
-    said = {"message": f"getting container from store {container!r}: no such container"}
-    listed = {
-        "GET containers/json": http_json([{"Id": container}]),
-        f"GET containers/{container}/json": http_json(said, status),
-    }
-    assert fake(listed).podman().containers() == []
-
-
-def test_a_container_that_cannot_be_looked_at(fake):
-    container = "0123456789ab" * 5
-    listed = {
-        "GET containers/json": http_json([{"Id": container}]),
-        f"GET containers/{container}/json": http_json({"message": "disk"}, "500 No"),
-    }
-    with pytest.raises(PodmanError, match="disk"):
-        fake(listed).podman().containers()

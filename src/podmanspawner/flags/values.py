@@ -264,7 +264,7 @@ def entrypoint(value: str) -> tuple[str, ...]:
     """Return the words of a list in JSON, or the one word that it is."""
     try:
         words = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         words = [value]
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         words = [value]
