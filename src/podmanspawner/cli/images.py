@@ -195,7 +195,7 @@ def _bar(label: str) -> Iterator[Callable[[Progress], None]]:
     ) as bar:
 
         def tell(progress: Progress) -> None:
-            done = int(progress.fraction * _PARTS)
+            done = min(int(progress.fraction * _PARTS), _PARTS - 1)  # all of it is "done"
             bar.update(max(done - bar.pos, 0), progress.message)
 
         yield tell
