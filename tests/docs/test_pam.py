@@ -1,4 +1,4 @@
-"""A PAM service of the Hub's own, as the page has it, in a Debian 13: who is let in, who is not."""
+"""A PAM service of the Hub's own, as the page has it, in a Debian 13: whom it lets in."""
 
 from __future__ import annotations
 
