@@ -213,8 +213,8 @@ async def test_a_servers_name_leads_to_nobody_elses_volume(user):
     """Who is called "a" may call a server "b-c"; the server "c" of "a-b" is somebody else's."""
 
     async def start(username, name, template):
-        volumes = {template: "/work"}
-        made = lone_spawner(username, name=name, account_template=user.name, volumes=volumes)
+        options = {"volumes": {template: "/work"}, "home_target": ""}
+        made = lone_spawner(username, name=name, account_template=user.name, **options)
         await made.start()
         return made
 
