@@ -197,12 +197,13 @@ def stop(podman: UserPodman, container: str, *, seconds: int) -> None:
             raise
 
 
-def forget_secrets(podman: UserPodman, server: ServerName) -> None:
-    """Remove all secrets that were made for a server."""
+def forget_secrets(podman: UserPodman, server: ServerName) -> tuple[str, ...]:
+    """Remove all secrets that were made for a server; return their names, as it knows them."""
     own = vault.prefix(server)
-    for name in podman.secrets.names():
-        if name.startswith(own):
-            podman.secrets.remove(name)
+    found = [name for name in podman.secrets.names() if name.startswith(own)]
+    for name in found:
+        podman.secrets.remove(name)
+    return tuple(name.removeprefix(own) for name in found)
 
 
 def launch(

@@ -355,6 +355,19 @@ async def test_what_goes_with_a_server(user, told, name, delete, stay):
     user.podman("volume", "rm", "-f", *volumes(user))
 
 
+async def test_secrets_that_go_with_a_server_are_told(user, told):
+    """A kept container keeps them; the deletion takes both."""
+    options = {"secrets": [{"source": "pass", "value": "word"}], "token_as_secret": "env"}
+    spawner = lone_spawner(user.name, remove=False, **options)
+    await spawner.start()
+    await spawner.stop()
+    await spawner.delete_forever()
+    (line,) = [r.getMessage() for r in told.records if "Deleted with" in r.getMessage()]
+    assert set(line.partition("Secrets: ")[2].split(", ")) == {"pass", "api-token"}
+    assert f"containers: {spawner._container_name};" in line
+    assert user.podman("secret", "ls", "-q") == ""
+
+
 async def test_a_volume_in_use_stays(user, told):
     spawner = lone_spawner(user.name, name="s", volumes=VOLUMES, delete_volumes=True)
     await spawner.start()
