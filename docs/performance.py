@@ -273,7 +273,7 @@ def _proxy(known: dict) -> list[str]:
 
 
 def _growth(known: dict) -> list[str]:
-    header = ["servers", "a poll", "of one core", "memory", "for each server"]
+    header = ["watched", "a poll", "of one core", "memory of the Hub", "for each server"]
     found = known["growth"]
     rows = [
         [
@@ -291,14 +291,14 @@ def _growth(known: dict) -> list[str]:
             "",
             f"{one['cpu']:.2f} %",
             f"{one['memory']:.0f} MiB",
-            f"{one['services']} services",
+            f"{one['services']} services of Podman left",
         ]
         for number, one in sorted(known["watching"].items(), key=lambda item: int(item[0]))
     ]
     powers = found["exponents"]
     told = (
-        f"\nWith the number of servers, a poll grows with the power {powers['poll']:.2f}, the "
-        f"processor time with {powers['cpu']:.2f}, the memory with {powers['memory']:.2f}.\n"
+        f"\nWith the number of processes, a poll grows with the power {powers['poll']:.2f}, the "
+        f"processor time with {powers['cpu']:.2f}.\n"
     )
     return [*_table(header, rows), told]
 
@@ -306,9 +306,9 @@ def _growth(known: dict) -> list[str]:
 def _noticing(known: dict) -> list[str]:
     one = known["noticing"]
     told = (
-        f"{one['count']} servers were killed, with SIGKILL to the container's process. The Hub "
-        f"was told after {_spread(one, ' ms')}, at worst {_short(one['worst'])} ms, with the exit "
-        "code; the last lines are in its log then, and the container is removed.\n"
+        f"The Hub was told after {_spread(one, ' ms')}, at worst {_short(one['worst'])} ms, of "
+        f"{one['count']} ends, with the exit code; the last lines are in its log then, and the "
+        "container is removed.\n"
     )
     return [told]
 
@@ -335,7 +335,12 @@ SECTIONS = (
         ("verbs",),
         _loop,
     ),
-    Section("The end of a server", "", ("noticing",), _noticing),
+    Section(
+        "The end of a server",
+        "Servers are killed, one after the other, with SIGKILL to the container's process.",
+        ("noticing",),
+        _noticing,
+    ),
     Section(
         "From the click to JupyterLab",
         "A real Hub for each, one click after the other. The local process runs what is in the "

@@ -100,13 +100,14 @@ def machine() -> dict[str, str]:
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     memory = int(re.search(r"MemTotal: +(\d+)", Path("/proc/meminfo").read_text())[1])
     system = platform.freedesktop_os_release()["PRETTY_NAME"]
-    packages = ("jupyterhub", "podman", "dockerspawner", "podmanclispawner")
+    packages = ("jupyterhub", "dockerspawner", "podmanclispawner")
     return {
         "processor": f"{os.cpu_count()} of {cpu[1] if cpu else platform.machine()}",
         "memory": f"{memory / (1 << 20):.0f} GiB",
         "system": f"{system}, Linux {platform.release()}",
-        "podman": f"{podman_version()}, {'pasta' if has_pasta() else 'slirp4netns'}",
-        "python": platform.python_version(),
+        "Podman": f"{podman_version()}, {'pasta' if has_pasta() else 'slirp4netns'}",
+        "Python": platform.python_version(),
+        "podman-py": version("podman"),
         **{name: version(name) for name in packages},
     }
 

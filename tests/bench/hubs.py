@@ -33,7 +33,8 @@ PROBE = """
 import sys
 sys.path[:0] = {path!r}
 from measure import report_loop
-report_loop({report!r})
+if {probed}:
+    report_loop({report!r})
 c.JupyterHub.log_level = "WARN"
 c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 120}}
 c.Spawner.http_timeout = 120
@@ -111,12 +112,12 @@ class Measured:
 
 
 class Probed(Hub):
-    """A Hub that tells how long its event loop was held."""
+    """A Hub that tells how long its event loop was held, or is left in peace."""
 
-    def __init__(self, folder: Path, extra: str) -> None:
+    def __init__(self, folder: Path, *, probed: bool) -> None:
         self.report = folder / "loop.json"
         path = [entry for entry in sys.path if entry]
-        super().__init__(folder, PROBE.format(path=path, report=str(self.report)) + extra)
+        super().__init__(folder, PROBE.format(path=path, report=str(self.report), probed=probed))
 
     def begin_measuring(self) -> None:
         self.told()
@@ -144,7 +145,7 @@ class Probed(Hub):
 
 
 @contextmanager
-def hubs(kinds, users, *, network: str, image: str, extra: str = ""):
+def hubs(kinds, users, *, network: str, image: str, extra: str = "", probed: bool = True):
     """Give a Hub for each of some contenders, all with the same users."""
     with ExitStack() as stack:
         made = {}
@@ -159,7 +160,12 @@ def hubs(kinds, users, *, network: str, image: str, extra: str = ""):
             if kind == "dockerspawner":
                 places[0].serve()
             made[kind] = hub = _hub(
-                kind, folder, places[0], network=network, image=image, extra=extra
+                Probed(folder, probed=probed),
+                kind,
+                places[0],
+                network=network,
+                image=image,
+                extra=extra,
             )
             stack.enter_context(hub)
             names = [user.name for user in users]
@@ -167,14 +173,13 @@ def hubs(kinds, users, *, network: str, image: str, extra: str = ""):
         yield made
 
 
-def _hub(kind: str, folder: Path, place: Place, **words: str) -> Probed:
-    """Return a Hub that is configured for a contender."""
-    hub = Probed(folder, "")
+def _hub(hub: Probed, kind: str, place: Place, **words: str) -> Probed:
+    """Configure a Hub for a contender."""
     loopback = "10.0.2.2" if "slirp4netns" in words["network"] else "127.0.0.1"
     words |= {
         "network": words["network"].replace("HUB", str(hub.hub_port)),
         "hub_url": f"http://{loopback}:{hub.hub_port}",
-        "folder": str(folder),
+        "folder": str(hub.folder),
         "socket": place.socket,
     }
     extra = CONFIGS[kind].format(**words) + words["extra"]
@@ -342,7 +347,7 @@ def measure_watching(numbers: list[int], accounts: int, seconds: float) -> dict[
         users = [stack.enter_context(real_account()) for _ in range(accounts)]
         extra = f"c.Spawner.cmd = {ANSWERING!r}\n"
         kinds = ["PodmanSpawner"]
-        with hubs(kinds, users, network="", image=TINY_JOVYAN, extra=extra) as made:
+        with hubs(kinds, users, network="", image=TINY_JOVYAN, extra=extra, probed=False) as made:
             hub, found = made["PodmanSpawner"], {}
             wanted = [
                 (user.name, f"s{n}") for n in range(max(numbers) // accounts + 1) for user in users
