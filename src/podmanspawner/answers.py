@@ -436,7 +436,9 @@ def refused_option(message: str) -> tuple[str, str] | None:
             "for it, or set interval to 0, or healthcheck to {'cmd': 'none'} if it is the image's"
         )
     if found := re.search(r"unresolvable CDI devices? ([^\s:]+)", message):
-        return "devices", f"no CDI specification in /etc/cdi or /run/cdi has {found.group(1)}"
+        name = found.group(1)
+        where = "no CDI specification in /etc/cdi or /run/cdi has"
+        return "devices", f"{where} {name}, which devices or gpus asks for"
     if "aardvark-dns failed to start" in message:
         return "network", (
             "the server of the network's names needs the account's systemd user manager "

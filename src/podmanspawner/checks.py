@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PORT_MAX = 65535
 _SIGNAL_MAX = 64
+_SIGRTMIN = 34
+_REAL_TIME = re.compile(r"(?:SIG)?RT(?:MIN\+([0-9]|1[0-5])|MAX-([0-9]|1[0-4]))")
 _HOSTNAME_LENGTH = 64
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _OCTAL = re.compile(r"0?[0-7]{3}")
@@ -56,8 +58,11 @@ def signal_number(value: str | int) -> int:
         SpecError: there is no such signal.
     """
     text = str(value).upper()
+    real_time = _REAL_TIME.fullmatch(text)
     if text.isascii() and text.isdecimal():
         number = int(text)
+    elif real_time:  # ref: signal(7); systemd in a container stops by SIGRTMIN+3
+        number = _SIGRTMIN + int(real_time[1]) if real_time[1] else _SIGNAL_MAX - int(real_time[2])
     else:
         name = text if text.startswith("SIG") else f"SIG{text}"
         number = int(getattr(signal.Signals, name, 0))

@@ -110,12 +110,26 @@ def _home(settings: ServerSettings, fields: Mapping[str, str]) -> Iterator[Mount
     target = names.expand(settings.home_target, fields, option="home_target")
     if target:
         checks.mount_point("home_target", shortest(target))
+        _demand_own_home(settings, fields)
         source = names.expand(settings.home_source, fields, option="home_source")
         if not source.startswith("/"):
             raise SpecError(
                 "home_source", f"{source!r} must be an absolute path; use volumes for a volume"
             )
         yield Mount(source, shortest(target), named_by="home_source")
+
+
+def _demand_own_home(settings: ServerSettings, fields: Mapping[str, str]) -> None:
+    """Refuse to give everybody the whole home of the account that all servers run in."""
+    others = settings.one_account and settings.server.username != fields["account"]
+    if others and settings.home_source == "{home}":
+        raise SpecError(
+            "home_source",
+            f"all users' servers run in the account {fields['account']}, and each would get its "
+            "whole home, with the others' files and what the Hub may have there. Set home_source "
+            "= '{home}/users/{username}' and create_sources = True, or home_target = '' for none; "
+            f"if it is meant so, write {fields['home']!r}",
+        )
 
 
 def _volumes(

@@ -220,10 +220,17 @@ class Images:
             return None
         try:
             return self.inspect(name)
-        except ImageNotFound:
-            if policy == "never":
-                raise
-            return None
+        except ImageNotFound as error:
+            if policy != "never":
+                return None
+            if local_source(image):
+                raise ImageNotFound(
+                    f"{image} has not been imported for {self._account.name}. Set pull_policy to "
+                    "'missing', or import it before, with 'podmanspawner images preload'.",
+                    operation=error.operation,
+                    status=error.status,
+                ) from error
+            raise
 
     def ensure(
         self,

@@ -163,15 +163,19 @@ class Secrets:
             return False
         return self._remove(name)
 
-    def remove_beginning(self, start: str) -> None:
+    def remove_beginning(self, start: str) -> tuple[str, ...]:
         """Remove the secrets whose names begin so, a hundred of them at most: who knows how many.
 
         Args:
             start: some characters of a name.
+
+        Returns:
+            their names.
         """
         found = [name for name in self.names() if name.startswith(start) and _NAME.fullmatch(name)]
         for name in found[:_REMOVED_AT_MOST]:
             self._remove(name)
+        return tuple(found[:_REMOVED_AT_MOST])
 
     def _remove(self, name: str) -> bool:
         try:

@@ -201,9 +201,10 @@ def stop(podman: UserPodman, container: str, *, seconds: int) -> None:
             raise
 
 
-def forget_secrets(podman: UserPodman, server: ServerName) -> None:
-    """Remove all secrets that were made for a server."""
-    podman.secrets.remove_beginning(vault.prefix(server))
+def forget_secrets(podman: UserPodman, server: ServerName) -> tuple[str, ...]:
+    """Remove all secrets that were made for a server; return their names, as it knows them."""
+    own = vault.prefix(server)
+    return tuple(name.removeprefix(own) for name in podman.secrets.remove_beginning(own))
 
 
 def launch(

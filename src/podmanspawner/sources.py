@@ -35,6 +35,8 @@ class Deleted:
     volumes: tuple[str, ...]
     kept: tuple[str, ...]
     """Volumes of the server, or of the user, that were not to be removed, or are in use."""
+    secrets: tuple[str, ...] = ()
+    """Made for the server."""
 
 
 def prepare(podman: UserPodman, settings: ServerSettings, facts: ImageFacts) -> None:

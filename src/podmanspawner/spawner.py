@@ -146,11 +146,12 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
         await self._pull_first(settings.image, keyring)
         started = await self._with_podman(launch)
         self.container_id, self._port = started.id, started.port
-        self._hold_soon(started)
+        held = self._hold_meanwhile(started)
         await self._run_post_start(started.id)
         self._report(80, "Waiting for the server to answer")
-        await self._answers(started)
+        await self._answers(started, held)
         await self._is_healthy(started)
+        self._notice_the_end()
         proto = "https" if certificates else "http"
         return f"{proto}://{_url_host(self._reach_ip)}:{started.port}"
 
@@ -182,7 +183,7 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
             self.log.info("Nothing to delete of %s: %s", self._log_name, error)
             return
         self.log.info(
-            "Deleted with %s: containers: %s; volumes: %s. Volumes that stay: %s",
+            "Deleted with %s: containers: %s; volumes: %s. Volumes that stay: %s. Secrets: %s",
             self._log_name,
             *(", ".join(found) or "none" for found in dataclasses.astuple(deleted)),
         )
@@ -312,8 +313,8 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
 
     def _delete(self, podman: UserPodman) -> sources.Deleted:
         deleted = sources.delete(podman, self._server_name, volumes=self.delete_volumes)
-        server.forget_secrets(podman, self._server_name)
-        return deleted
+        secrets = server.forget_secrets(podman, self._server_name)
+        return dataclasses.replace(deleted, secrets=secrets)
 
     def _remove_kept(self, podman: UserPodman) -> None:
         if found := server.find(podman, self._server_name, self._container_name):

@@ -70,8 +70,6 @@ class Vigil(Given):
         """
         if self._starting:
             return None
-        if self._holding and not self._holding.done():
-            await asyncio.wait((self._holding,))
         if self._watch and self._watch.fine:
             self._tell_of_kills(self._watch)
             return None
@@ -118,26 +116,23 @@ class Vigil(Given):
             metrics.DEATHS.add(cause="gone")
         return state
 
-    def _hold_soon(self, started: server.Started) -> None:
-        """Have the container's process held, while the server is still getting ready."""
+    def _hold_meanwhile(self, started: server.Started) -> asyncio.Future[None]:
+        """Have the container's process held, while the server is getting ready."""
         self._holding = asyncio.ensure_future(self._hold(started))
+        self._holding.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return self._holding
 
     async def _hold(self, started: server.Started) -> None:
         """Ask for the container's process and hold it: from then on there is nothing to ask."""
-        try:
-            found = await self._with_podman(partial(UserPodman.inspect, container=started.id))
-        except PodmanSpawnerError as error:
-            self.log.info("The process of %s is not held: %s", self._log_name, error)
-            return
+        found = await self._with_podman(partial(UserPodman.inspect, container=started.id))
         if found.state.running:
             self._watch = server.watch(started.account, found, self._reach_ip, started.port)
-            self._notice_the_end()
 
-    async def _answers(self, started: server.Started) -> None:
+    async def _answers(self, started: server.Started, held: asyncio.Future[None]) -> None:
         """Return once the server answers at its port, which is proved to be the account's.
 
-        The kernel's word is enough for that. The engine is asked if something is wrong; where the
-        process cannot be held, also whether the server still runs, not at every try.
+        The engine is asked if something is wrong; where the process cannot be held, also whether
+        the server still runs, not at every try.
         """
         context = self._ssl_context()
         began, asked = time.monotonic(), -math.inf
@@ -146,11 +141,13 @@ class Vigil(Given):
             answered = await speaks_http(
                 self._reach_ip, started.port, self.server.base_url, context
             )
-            if answered and self._is_listened_to_by(started.account, started.port):
-                return
+            if answered:
+                await held
+                if self._watch and self._watch.fine:
+                    return
             has_ended = self._watch is not None and not self._watch.running
-            unsure = has_ended or (self._watch is None and now > asked + _LOOK_SECONDS)
-            if answered or unsure:
+            unknown = held.done() and self._watch is None and now > asked + _LOOK_SECONDS
+            if answered or has_ended or unknown:
                 asked = now
                 listens = await self._with_podman(
                     partial(self._listens, started=started, has_ended=has_ended)
@@ -306,10 +303,5 @@ class Vigil(Given):
             account = Account.lookup(self._account_name)
         except AccountError:  # it has been deleted
             return _UNKNOWN_EXIT
-        listens = port and self._is_listened_to_by(account, port)
-        return None if listens else _UNKNOWN_EXIT
-
-    def _is_listened_to_by(self, account: Account, port: int) -> bool:
-        """Whether an account, and nobody else, listens at a port, by the kernel's word."""
-        uids = ports.listener_uids(self._reach_ip, port)
-        return bool(uids) and all(map(account.owns, uids))
+        uids = ports.listener_uids(self._reach_ip, port) if port else ()
+        return None if uids and all(map(account.owns, uids)) else _UNKNOWN_EXIT

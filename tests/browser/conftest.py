@@ -24,6 +24,7 @@ class OtherNames(PAMAuthenticator):
 c.JupyterHub.authenticator_class = OtherNames
 c.OtherNames.username_map = {{"{account}": "{username}"}}
 c.PodmanSpawner.account_template = "{account}"
+c.PodmanSpawner.home_source = "/home/{account}"
 """
 """The password is the account's, the name is not."""
 

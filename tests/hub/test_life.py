@@ -213,8 +213,8 @@ async def test_a_servers_name_leads_to_nobody_elses_volume(user):
     """Who is called "a" may call a server "b-c"; the server "c" of "a-b" is somebody else's."""
 
     async def start(username, name, template):
-        volumes = {template: "/work"}
-        made = lone_spawner(username, name=name, account_template=user.name, volumes=volumes)
+        options = {"volumes": {template: "/work"}, "home_target": ""}
+        made = lone_spawner(username, name=name, account_template=user.name, **options)
         await made.start()
         return made
 
@@ -353,6 +353,19 @@ async def test_what_goes_with_a_server(user, told, name, delete, stay):
     assert user.containers() == []
     assert volumes(user) == {known[which] for which in stay}
     user.podman("volume", "rm", "-f", *volumes(user))
+
+
+async def test_secrets_that_go_with_a_server_are_told(user, told):
+    """A kept container keeps them; the deletion takes both."""
+    options = {"secrets": [{"source": "pass", "value": "word"}], "token_as_secret": "env"}
+    spawner = lone_spawner(user.name, remove=False, **options)
+    await spawner.start()
+    await spawner.stop()
+    await spawner.delete_forever()
+    (line,) = [r.getMessage() for r in told.records if "Deleted with" in r.getMessage()]
+    assert set(line.partition("Secrets: ")[2].split(", ")) == {"pass", "api-token"}
+    assert f"containers: {spawner._container_name};" in line
+    assert user.podman("secret", "ls", "-q") == ""
 
 
 async def test_a_volume_in_use_stays(user, told):

@@ -32,6 +32,7 @@ c.JupyterHub.load_roles += [
 ONE_ACCOUNT = """
 c.JupyterHub.authenticator_class = "dummy"
 c.PodmanSpawner.account_template = "{}"
+c.PodmanSpawner.home_target = ""
 """
 SLOW = """
 async def first_slow(spawner):

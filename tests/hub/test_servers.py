@@ -95,7 +95,9 @@ def test_the_network_of_the_host(make_hub, users):
 
 def test_all_users_in_one_service_account(make_hub, users):
     ada, bob = users
-    hub = make_hub(f'c.PodmanSpawner.account_template = "{ada.name}"')
+    one = f'c.PodmanSpawner.account_template = "{ada.name}"\n'
+    assert "home_source" in make_hub(one).fail_to_begin(bob.name)
+    hub = make_hub(one + 'c.PodmanSpawner.home_target = ""\n')
     for user in users:
         hub.begin(user.name)
     assert len(ada.containers()) == 2

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import http.server
 import json
 import os
 import pwd
 import re
-import select
 import shutil
 import socket
-import struct
 import subprocess
 import sys
-import termios
 import threading
 import time
 from pathlib import Path
@@ -29,6 +25,7 @@ from podmanspawner import cgroups
 from podmanspawner.cli import accounts
 from podmanspawner.cli.app import cli
 from registry import build_layers, registry
+from typist import Typist
 
 PORT = 18093
 """Of the Hub that the configuration speaks of."""
@@ -266,6 +263,11 @@ def test_an_image_that_can_be_had(fresh, config, tmp_path):
         assert command == "podmanspawner"
         run(*words, "-f", path)
         is_well(fresh, path)
+        fresh.podman("rmi", name)
+        somebody = typist(*words, "-f", path)
+        somebody.see(f"{fresh.name}: {name}")
+        somebody.see("100%  done")
+        assert somebody.leave() == 0
         missing = config(image=f"localhost:{port}/jovyan:2", pull_policy="missing")
         assert "Check its name, its tag" in the_failure(fresh, missing, "image")["remedy"]
 
@@ -397,71 +399,34 @@ def test_what_the_logs_say_next(ada, config, server):
         assert reader.wait(20) == 0
 
 
-class Typist:
-    """Somebody at a terminal of their own, at which a command runs."""
-
-    def __init__(self, *words):
-        command = [sys.executable, "-m", "podmanspawner.cli", *map(str, words)]
-        self.screen, other = os.openpty()
-        self.resize(24, 80)
-        self.before = termios.tcgetattr(self.screen)
-        self.process = subprocess.Popen(
-            ["setsid", "--ctty", "--wait", *command],
-            stdin=other,
-            stdout=other,
-            stderr=other,
-            env={**os.environ, "TERM": "xterm"},
-        )
-        os.close(other)
-        self.seen = b""
-
-    def resize(self, lines, columns):
-        fcntl.ioctl(self.screen, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-
-    def type(self, text):
-        os.write(self.screen, text.encode())
-
-    def see(self, text):
-        end = time.monotonic() + 20
-        while text.encode() not in self.seen:
-            assert select.select([self.screen], [], [], max(0, end - time.monotonic()))[0], (
-                self.seen
-            )
-            self.seen += os.read(self.screen, 65536)
-        self.seen = self.seen.partition(text.encode())[2]
-
-    def leave(self):
-        """Wait until the command has ended; its terminal is then as it was before."""
-        status = self.process.wait(20)
-        assert termios.tcgetattr(self.screen) == self.before
-        os.close(self.screen)
-        return status
+def typist(*words):
+    return Typist(sys.executable, "-m", "podmanspawner.cli", *words)
 
 
 def test_a_terminal(ada, config, server):
-    typist = Typist("exec", "-f", config(), "-it", ada.name, "--", "sh")
-    typist.see("$ ")
-    typist.type("stty size; echo $TERM $((6*7))\r")
-    typist.see("24 80")
-    typist.see("xterm 42")
-    typist.resize(33, 99)
-    typist.type("sleep 1; stty size; printf '\\033[31mred\\n'; read x; echo got:$x:\r")
-    typist.see("33 99")
-    typist.see("\x1b[31mred")
-    typist.type("a\x03")  # Ctrl-C is for what runs inside
-    typist.see("$ ")
-    typist.type("exit 7\r")
-    assert typist.leave() == 7
+    somebody = typist("exec", "-f", config(), "-it", ada.name, "--", "sh")
+    somebody.see("$ ")
+    somebody.type("stty size; echo $TERM $((6*7))\r")
+    somebody.see("24 80")
+    somebody.see("xterm 42")
+    somebody.resize(33, 99)
+    somebody.type("sleep 1; stty size; printf '\\033[31mred\\n'; read x; echo got:$x:\r")
+    somebody.see("33 99")
+    somebody.see("\x1b[31mred")
+    somebody.type("a\x03")  # Ctrl-C is for what runs inside
+    somebody.see("$ ")
+    somebody.type("exit 7\r")
+    assert somebody.leave() == 7
 
 
 def test_a_terminal_that_is_let_go_of(ada, config, server):
     script = "stty raw; echo ready; exec cat -v"
-    typist = Typist("exec", "-f", config(), "-it", ada.name, "--", "sh", "-c", script)
-    typist.see("ready")
-    typist.type("\x1d\x1dhere")
-    typist.see("^]^]here")
-    typist.type("\x1d\x1d\x1d")
-    assert typist.leave() == 1
+    somebody = typist("exec", "-f", config(), "-it", ada.name, "--", "sh", "-c", script)
+    somebody.see("ready")
+    somebody.type("\x1d\x1dhere")
+    somebody.see("^]^]here")
+    somebody.type("\x1d\x1d\x1d")
+    assert somebody.leave() == 1
 
 
 def test_no_terminal(ada, config, server):
@@ -505,31 +470,31 @@ def test_a_terminal_is_shown_how_far_it_is(fresh, config):
     fresh.load(TINY_JOVYAN)
     build_layers(fresh, "localhost/large:1", TINY_JOVYAN, [150_000_000] * 2)
     path = config(image="localhost/large:1")
-    typist = Typist("images", "prepare", "-f", path, fresh.name)
-    typist.see(f"{fresh.name}: preparing localhost/large:1")
-    typist.see("about ")
-    typist.see("MB of 288 MB")
-    typist.see("100%  done")
-    assert typist.leave() == 0
+    somebody = typist("images", "prepare", "-f", path, fresh.name)
+    somebody.see(f"{fresh.name}: preparing localhost/large:1")
+    somebody.see("about ")
+    somebody.see(" of 288 MB")
+    somebody.see("100%  done")
+    assert somebody.leave() == 0
 
 
 def test_a_terminal_is_shown_how_a_store_is_made():
     folder = Path("/var/tmp", f"pst-cli-{os.getpid()}")
     try:
-        typist = Typist("images", "share", folder, archive(SINGLEUSER))
-        typist.see("Copying blob")
-        typist.type("\x03")
-        typist.see("Aborted!")
-        assert typist.leave() == 1
+        somebody = typist("images", "share", folder, archive(SINGLEUSER))
+        somebody.see("Copying blob")
+        somebody.type("\x03")
+        somebody.see("Aborted!")
+        assert somebody.leave() == 1
         assert not list(folder.parent.glob(f"{folder.name}*"))
-        typist = Typist("images", "share", folder, archive(TINY))
-        typist.see("Copying blob")
-        typist.see(f"{folder} is made.")
-        assert typist.leave() == 0
-        typist = Typist("images", "share", folder, archive(TINY))
-        typist.see("exists; a store is not changed")
-        typist.see("Error: It could not be made.")
-        assert typist.leave() == 1
+        somebody = typist("images", "share", folder, archive(TINY))
+        somebody.see("Copying blob")
+        somebody.see(f"{folder} is made.")
+        assert somebody.leave() == 0
+        somebody = typist("images", "share", folder, archive(TINY))
+        somebody.see("exists; a store is not changed")
+        somebody.see("Error: It could not be made.")
+        assert somebody.leave() == 1
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -357,6 +357,11 @@ def test_an_import(podman, user, maker, source, transport):
         podman.images.ensure(place, "always")
 
 
+def test_a_place_whose_image_must_not_be_imported(podman, user):
+    with pytest.raises(ImageNotFound, match=f"dir:/srv/lab has not been imported for {user.name}"):
+        podman.images.ensure("dir:/srv/lab", "never")
+
+
 @pytest.mark.parametrize("transport", FORMATS)
 def test_when_a_place_gets_another_image(podman, user, maker, source, transport):
     place = source(transport)

@@ -398,6 +398,8 @@ def test_mounts(options, mounts):
         ("home_source", "unknown field", JOVYAN, {"home_source": "{home}/{nothing}"}),
         ("home_source", "absolute path", JOVYAN, {"home_source": "hub/{username}"}),
         ("home_source", "without '..'", JOVYAN, {"home_source": "{home}/../{username}"}),
+        ("home_source", "whole home.*'/home/ada'$", JOVYAN,
+         {"one_account": True, "server": ServerName("8081", "bob")}),
         ("home_source", "the same for two users", JOVYAN,
          {"one_account": True, "home_source": "{home}/{username}-{servername}"}),
         ("volumes", "the same for two users", JOVYAN,
@@ -512,6 +514,14 @@ def test_names_that_tell_two_users_apart_in_one_account():
         ],
     )
     make(volumes={"{username}-{servername}": "/a"})  # each user has an account
+
+
+def test_the_home_of_an_account_is_its_owners():
+    make(one_account=True)  # the Hub's user has the account's name
+    bob = {"one_account": True, "server": ServerName("8081", "bob")}
+    make(home_target="", **bob)
+    make(home_source="/home/ada", **bob)
+    make(home_source="{home}/users/{username}", **bob)
 
 
 def test_whose_volumes_are_labelled():

@@ -36,6 +36,7 @@ from podmanspawner.cli.migrate import migrate
 from podmanspawner.compat import Original
 from podmanspawner.names import ServerName
 from podmanspawner.settings import ServerSettings
+from typist import Typist
 
 TOP = Path(__file__).parents[2]
 COMMANDS = [(), *((name,) for name in cli.commands)]
@@ -119,6 +120,19 @@ def test_a_shell_completes_commands():
     env |= {"COMP_WORDS": "podmanspawner im", "COMP_CWORD": "1"}
     command = [sys.executable, "-m", "podmanspawner.cli"]
     assert subprocess.check_output(command, env=env, text=True) == "plain,images\n"
+
+
+def test_bash_completes_what_is_typed(tmp_path):
+    start = f"PATH={Path(sys.executable).parent}:$PATH; PS1='> '\n"
+    (tmp_path / "rc").write_text(f"{start}. <(podmanspawner completion bash)\n")
+    somebody = Typist("bash", "--noprofile", "--rcfile", tmp_path / "rc", "-i")
+    somebody.see("> ")
+    for typed, completed in (("images sh", "images share "), ("doctor --j", "doctor --json ")):
+        somebody.type(f"podmanspawner {typed}\t")
+        somebody.see(f"podmanspawner {completed}")
+        somebody.type("\x15")  # the line is thrown away
+    somebody.type("exit\r")
+    assert somebody.leave() == 0
 
 
 @pytest.mark.parametrize(
@@ -624,6 +638,17 @@ def test_a_file_that_imports_dockerspawner(write, lines, monkeypatch):
     after, _ = executed(migrate(write(*lines, 'c.DockerSpawner.image = "x"')))
     assert after.PodmanSpawner.image == "x"
     assert "dockerspawner" not in sys.modules
+
+
+def test_the_page_says_what_migrate_makes(write):
+    page = (TOP / "docs" / "how-to" / "migrate-from-dockerspawner.md").read_text()
+    before = re.search(r"^```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
+    shown = re.search(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
+    after, _ = executed(migrate(write(before)))
+    c = Config()
+    exec(shown, {"c": c})
+    assert after.PodmanSpawner == {"remove": True, **c.PodmanSpawner}
+    assert PodmanSpawner().remove, "which the page leaves out"
 
 
 def test_system_user_spawner(write):

@@ -275,8 +275,9 @@ def test_refused(option, remedy, function):
 
 @pytest.mark.parametrize(
     ("value", "number"),
-    [("SIGTERM", 15), ("TERM", 15), ("int", 2), ("9", 9), (3, 3), ("SIGRTMIN", 34), (64, 64)],
-)
+    [("SIGTERM", 15), ("TERM", 15), ("int", 2), ("9", 9), (3, 3), ("SIGRTMIN", 34), (64, 64),
+     ("SIGRTMIN+3", 37), ("rtmax-14", 50)],
+)  # fmt: skip
 def test_signal_number(value, number):
     assert signal_number(value) == number
 
