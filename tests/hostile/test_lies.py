@@ -162,21 +162,16 @@ class Trial:
         if self.verb == "start":
             self.liar.order(ends=self.step == "logs")
             if self.lie.options.get("remove") is False:
-                await self._start()
+                await self.spawner.start()
                 await self.spawner.stop(now=True)
                 (self.facts["kept"],) = self.liar.order()["made"]
                 server._ids.clear()
             return
-        self.spawner.server.port = urlsplit(await self._start()).port
+        self.spawner.server.port = urlsplit(await self.spawner.start()).port
         if self.verb == "poll":
             if self.step in ("logs", "remove"):
                 self.liar.order(end=True)
             self.spawner._let_go()  # as after a restart of the Hub: the first poll asks
-
-    async def _start(self):
-        url = await self.spawner.start()
-        await self.spawner._holding  # which goes on beside
-        return url
 
     def tell_lies(self):
         self.liar.order(lie=self.name, at=self.step, facts=self.facts)
@@ -213,10 +208,7 @@ class Trial:
 
     async def _end(self):
         self.liar.order(reset=True)
-        holding = self.spawner._holding
         self.spawner._let_go()
-        if holding:
-            await asyncio.wait([holding])
 
 
 def steps_of(lie):
