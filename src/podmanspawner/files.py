@@ -208,7 +208,7 @@ def _mount(entry: Mapping[str, Any], fields: Mapping[str, str]) -> Mount:
 def _mount_options(given: Mapping[str, Any]) -> Iterator[str]:
     yield from checks.words("mounts", given.get("options", ())) or ()
     if "relabel" in given:
-        if given["relabel"] not in _RELABEL:
+        if given["relabel"] not in [*_RELABEL]:
             raise SpecError("mounts", f"relabel is {given['relabel']!r}, not shared or private")
         yield _RELABEL[given["relabel"]]
     if "bind-propagation" in given:

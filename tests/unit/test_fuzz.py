@@ -215,6 +215,7 @@ VALUES = (
     st.dictionaries(BRACES, VALUES, max_size=2),
     BRACES,
 )
+@example([{"target": "/a", "relabel": []}], {}, {}, "")
 def test_mounts(entries, volumes, tmpfs, home):
     settings = ServerSettings(
         image="a",
