@@ -191,7 +191,11 @@ def _bar(label: str) -> Iterator[Callable[[Progress], None]]:
         click.echo(": done")
         return
     with click.progressbar(
-        length=_PARTS, label=label, item_show_func=lambda text: text, show_eta=False
+        length=_PARTS,
+        label=label,
+        item_show_func=lambda text: text,
+        show_eta=False,
+        update_min_steps=0,  # the text is news, too
     ) as bar:
 
         def tell(progress: Progress) -> None:
@@ -213,10 +217,11 @@ def _copying(case: Case, image: Image, tell: Callable[[Progress], None]) -> Iter
 
     def look() -> None:
         with contextlib.suppress(PodmanSpawnerError, ValueError):
-            before = _free(case.account, folder)
-            while not ended.wait(_LOOK_SECONDS):
-                taken = min(max(before - _free(case.account, folder), 0), image.size)
+            before, taken = _free(case.account, folder), 0
+            while not ended.is_set():
                 tell(Progress(f"about {size(taken)} of {size(image.size)}", taken, image.size))
+                ended.wait(_LOOK_SECONDS)
+                taken = min(max(before - _free(case.account, folder), 0), image.size)
 
     with ThreadPoolExecutor(1) as pool:
         if sys.stdout.isatty():
