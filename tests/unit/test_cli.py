@@ -37,6 +37,7 @@ from podmanspawner.cli.migrate import migrate
 from podmanspawner.compat import Original
 from podmanspawner.names import ServerName
 from podmanspawner.settings import ServerSettings
+from typist import Typist
 
 TOP = Path(__file__).parents[2]
 COMMANDS = [(), *((name,) for name in cli.commands)]
@@ -120,6 +121,19 @@ def test_a_shell_completes_commands():
     env |= {"COMP_WORDS": "podmanspawner im", "COMP_CWORD": "1"}
     command = [sys.executable, "-m", "podmanspawner.cli"]
     assert subprocess.check_output(command, env=env, text=True) == "plain,images\n"
+
+
+def test_bash_completes_what_is_typed(tmp_path):
+    start = f"PATH={Path(sys.executable).parent}:$PATH; PS1='> '\n"
+    (tmp_path / "rc").write_text(f"{start}. <(podmanspawner completion bash)\n")
+    somebody = Typist("bash", "--noprofile", "--rcfile", tmp_path / "rc", "-i")
+    somebody.see("> ")
+    for typed, completed in (("images sh", "images share "), ("doctor --j", "doctor --json ")):
+        somebody.type(f"podmanspawner {typed}\t")
+        somebody.see(f"podmanspawner {completed}")
+        somebody.type("\x15")  # the line is thrown away
+    somebody.type("exit\r")
+    assert somebody.leave() == 0
 
 
 @pytest.mark.parametrize(
