@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -9,6 +10,8 @@ import struct
 import subprocess
 import termios
 import time
+
+SCREEN_BYTES = 65536
 
 
 class Typist:
@@ -35,19 +38,24 @@ class Typist:
         os.write(self.screen, text.encode())
 
     def see(self, text):
-        """Wait until a text is on the screen, and return what came before it."""
+        """Wait until a text is on the screen, and return what stands before it."""
         end = time.monotonic() + 20
         while text.encode() not in self.seen:
-            assert select.select([self.screen], [], [], max(0, end - time.monotonic()))[0], (
-                self.seen
-            )
-            self.seen += os.read(self.screen, 65536)
+            left = end - time.monotonic()
+            assert left > 0, self.seen[-1000:]
+            if select.select([self.screen], [], [], left)[0]:
+                self.seen = self.seen[-SCREEN_BYTES:] + os.read(self.screen, SCREEN_BYTES)
         before, _, self.seen = self.seen.partition(text.encode())
         return before.decode(errors="replace")
 
     def leave(self):
-        """Wait until the command has ended; its terminal is then as it was before."""
-        status = self.process.wait(20)
+        """Look on until the command has ended; its terminal is then as it was before."""
+        end = time.monotonic() + 20
+        while self.process.poll() is None and time.monotonic() < end:
+            with contextlib.suppress(OSError):  # nobody is at the other side any more
+                if select.select([self.screen], [], [], 0.1)[0]:
+                    os.read(self.screen, 65536)
+        status = self.process.wait(1)
         assert termios.tcgetattr(self.screen) == self.before
         os.close(self.screen)
         return status

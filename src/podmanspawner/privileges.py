@@ -2,7 +2,7 @@
 
 Everything goes through one small process, ``_become.py``, that drops root before it does
 anything else. Its environment is built from nothing: what the Hub knows stays with the Hub.
-What the host's own systemd is to do, and no account, goes through :func:`run_unchanged`.
+What the host is to do, and no account, goes through :func:`run_unchanged` or :func:`run_shown`.
 """
 
 from __future__ import annotations
@@ -208,6 +208,30 @@ def run_unchanged(program: Sequence[str], *, seconds: float) -> tuple[int, str]:
     except subprocess.TimeoutExpired:
         raise ServiceError(f"'{' '.join(program)}' took longer than {seconds:g} s.") from None
     return ran.returncode, ran.stdout.decode(errors="replace")
+
+
+def run_shown(program: Sequence[str]) -> tuple[int, str]:
+    """Run a program of root's; a terminal is shown what it says, and its Ctrl-C is heard by it.
+
+    Returns:
+        its status, and what it said where there is no terminal.
+    """
+    shown = sys.stderr.isatty()
+    with subprocess.Popen(
+        program,
+        cwd="/",
+        env={"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/root"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=None if shown else subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            said, _ = process.communicate()
+        except KeyboardInterrupt:
+            process.wait()  # it takes away what it has begun
+            raise
+    return process.returncode, "" if shown else said
 
 
 def serve(  # noqa: D417, the rest is told in the text

@@ -52,8 +52,9 @@ def subordinate_ids(case: Case) -> Seen:
                 if not ours and ids.start < start + count and start < ids.start + ids.count:
                     return failure(
                         f"{file} gives {found.name} ids that {owner} has too ({line})",
-                        f"usermod --del-{kind} {ids.start}-{ids.start + ids.count - 1} "
-                        f"--add-{kind} {_free_ids()} {found.name}{_migrate(found)}",
+                        # usermod takes none away while anything of the account's runs
+                        f"sed -i -E 's/^({found.name}|{found.uid}):{ids.start}:.*/"
+                        f"{found.name}:{_free_id()}:{_USUAL_IDS}/' {file}{_migrate(found)}",
                     )
     least = min(sum(ids.count for ids in own) for own in kinds.values())
     if least < _USUAL_IDS:
@@ -66,10 +67,11 @@ def subordinate_ids(case: Case) -> Seen:
 
 def _give_ids(account: Account) -> str:
     """Return the command that gives an account ids that nobody has."""
-    ids, names = _free_ids(), Path("/etc/passwd").read_text().splitlines()
+    first, names = _free_id(), Path("/etc/passwd").read_text().splitlines()
     if any(line.startswith(f"{account.name}:") for line in names):
+        ids = f"{first}-{first + _USUAL_IDS - 1}"
         return f"usermod --add-subuids {ids} --add-subgids {ids} {account.name}{_migrate(account)}"
-    line = f"{account.name}:{ids.partition('-')[0]}:{_USUAL_IDS}"  # usermod would not know it
+    line = f"{account.name}:{first}:{_USUAL_IDS}"  # usermod would not know it
     return f"echo {line} | tee -a {' '.join(map(str, _ID_FILES.values()))}{_migrate(account)}"
 
 
@@ -78,11 +80,10 @@ def _migrate(account: Account) -> str:
     return f"; then, if {name} has used Podman before, as {name}: podman system migrate"
 
 
-def _free_ids() -> str:
-    """Return a range of ids behind all that anybody has."""
+def _free_id() -> int:
+    """Return the first id behind all that anybody has."""
     ranges = [entry for file in _ID_FILES.values() for entry in _ranges(file)]
-    first = max([_FIRST_ID, *(start + count for _, start, count in ranges)])
-    return f"{first}-{first + _USUAL_IDS - 1}"
+    return max([_FIRST_ID, *(start + count for _, start, count in ranges)])
 
 
 def _ranges(file: Path) -> Iterator[tuple[str, int, int]]:

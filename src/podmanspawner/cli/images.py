@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -106,36 +105,12 @@ def share(folder: Path, images: Sequence[str]) -> None:
         PodmanError: it could not be made; nothing is left of it.
     """
     with as_file(files(__package__) / "make-store") as script:
-        status, said = _run_script("bash", str(script), str(folder), *images)
+        status, said = privileges.run_shown(["bash", str(script), str(folder), *images])
     if status:
         raise PodmanError(one_line(said.replace("make-store: ", "")) or "It could not be made.")
     click.echo(
         f"{folder} is made. Let servers have it: c.PodmanSpawner.image_stores = ['{folder}']"
     )
-
-
-def _run_script(*words: str) -> tuple[int, str]:
-    """Run a script of root's; a terminal is shown its bars and complaints, and its Ctrl-C heard.
-
-    Returns:
-        its status, and what it said where there is no terminal.
-    """
-    shown = sys.stderr.isatty()
-    with subprocess.Popen(
-        words,
-        cwd="/",
-        env={"PATH": privileges.PATH, "LANG": "C.UTF-8", "HOME": "/root"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=None if shown else subprocess.STDOUT,
-        text=True,
-    ) as process:
-        try:
-            said, _ = process.communicate()
-        except KeyboardInterrupt:
-            process.wait()  # it has heard it too, and takes away what it has begun
-            raise
-    return process.returncode, "" if shown else said
 
 
 def _for_each(

@@ -85,7 +85,8 @@ def _pass_on(terminal: Terminal, bell: socket.socket) -> bool:
             _resize(terminal)
             continue
         typed = os.read(sys.stdin.fileno(), _TYPED_BYTES)
-        in_a_row = in_a_row + len(typed) if not typed.strip(_LET_GO) else 0
+        others = len(typed.rstrip(_LET_GO))
+        in_a_row = len(typed) - others + (0 if others else in_a_row)
         if in_a_row >= _TIMES or not typed:
             return False
         with contextlib.suppress(OSError):  # it has just ended
