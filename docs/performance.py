@@ -331,7 +331,7 @@ SECTIONS = (
         "The same run: how long the event loop was held at once, and the time of the "
         "processor that the Hub's process and its children took. `podman run -d` by "
         "subprocess is how podmanspawner 0.2 did it. A local process is forked by the Hub "
-        "itself.",
+        "itself. Python's garbage of earlier rounds is collected between two servers.",
         ("verbs",),
         _loop,
     ),

@@ -651,17 +651,6 @@ def test_the_page_says_what_migrate_makes(write):
     assert PodmanSpawner().remove, "which the page leaves out"
 
 
-def test_the_page_says_what_migrate_makes(write):
-    page = (TOP / "docs" / "how-to" / "migrate-from-dockerspawner.md").read_text()
-    before = re.search(r"^```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
-    shown = re.search(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
-    after, _ = executed(migrate(write(before)))
-    c = Config()
-    exec(shown, {"c": c})
-    assert after.PodmanSpawner == {"remove": True, **c.PodmanSpawner}
-    assert PodmanSpawner().remove, "which the page leaves out"
-
-
 def test_system_user_spawner(write):
     lines = ['c.JupyterHub.spawner_class = "dockerspawner.SystemUserSpawner"']
     lines += ['c.SystemUserSpawner.host_homedir_format_string = "/srv/home/{username}"']

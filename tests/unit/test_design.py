@@ -87,7 +87,7 @@ ONLY = {
     "tornado": {"traits", "spawner", "cli"},
     "traitlets": {"traits", "spawner", "cli"},
     "prometheus_client": {"metrics"},
-    "subprocess": {"privileges", "direct", "cli"},
+    "subprocess": {"privileges", "direct"},
     "click": {"cli"},
     "asyncio": {"cli", "readiness", "spawner", "sweep", "threads", "vigil", "watch"},
 }
