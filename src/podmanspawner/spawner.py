@@ -93,7 +93,7 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
         Raises:
             tornado.web.HTTPError: with a text for the user; no container is left.
         """
-        self._starting, self._unseen = True, False
+        self._starting, self._unseen, self._starved = True, False, False
         self._let_go()
         self._exit_code = 0
         self._stages.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,8 @@ class Vigil(Given):
     """How the last server ended."""
     _holding: asyncio.Future[None] | None = None
     """The engine being asked for the process of a server that has just been started."""
+    _starved = False
+    """Whether the kernel killed processes of the server for lack of memory, while it was held."""
     _telling: asyncio.Future[None] | None = None
     """The news of its end, on their way to the Hub."""
 
@@ -75,6 +78,9 @@ class Vigil(Given):
             return None
         async with self._asking:  # one of two who ask buries it, the other is told the same
             has_ended = self._watch is not None and not self._watch.running
+            if self._watch:
+                self._watch.new_kills()  # not told: it may be its end, which tells it
+                self._starved = self._watch.starved
             self._let_go()
             if self.container_id:
                 return await self._ask(has_ended)
@@ -193,6 +199,8 @@ class Vigil(Given):
             if found.state.running:
                 return server.watch(podman.account, found, self._reach_ip, port)
             cut_short |= server.end_forgotten(podman, found.id)
+            if self._starved:  # a busy engine may have missed it
+                found = replace(found, state=replace(found.state, oom_killed=True))
             code = self._bury(podman, found)
             metrics.DEATHS.add(cause=cause or server.cause_of_end(found))
         except ContainerNotFound:

@@ -60,6 +60,8 @@ class Watch:
         self._place = (host, port)
         self.memory_limit = memory_limit
         self._kills = 0
+        self.starved = False
+        """Whether any of the container's processes ran out of memory, as far as was seen."""
         self._loop: asyncio.AbstractEventLoop | None = None
         try:
             self.descriptor = os.pidfd_open(state.pid)
@@ -102,6 +104,7 @@ class Watch:
     def new_kills(self) -> int:
         """Return how many of the container's processes ran out of memory since the last call."""
         before, self._kills = self._kills, cgroups.memory_kills(self._memory_events)
+        self.starved |= self._kills > 0
         return max(self._kills - before, 0)
 
     def on_end(self, call: Callable[[], None]) -> None:

@@ -100,11 +100,13 @@ def test_each_kill_is_new_once(tmp_path, process, group, monkeypatch):
     state = ContainerState("running", True, 0, process.pid, time.time(), False, "")
     held = Watch(ME, state, "127.0.0.1", free_port(), memory_limit=1 << 20)
     found = [held.new_kills()]
+    assert not held.starved
     for kills in (2, 2, 5, 0):
         (group / "memory.events").write_text(f"oom_kill {kills}\n")
         found.append(held.new_kills())
     held.close()
     assert found == [0, 2, 0, 3, 0]
+    assert held.starved, "also when the group is gone"
     assert held.memory_limit == 1 << 20
 
 
