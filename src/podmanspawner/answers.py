@@ -388,6 +388,12 @@ def missing_path(message: str) -> str | None:
     return found.group(1) if found else None
 
 
+def unknown_zone(message: str) -> str | None:
+    """Return the time zone that Podman 5 does not know, if that is what an error says."""
+    found = re.search(r"unknown time zone ([\w/+-]+)", message)
+    return found.group(1) if found else None
+
+
 def name_taken(message: str) -> bool:
     """Whether an error says that there is a container of that name already."""
     return re.search(r"name .* is already in use", message) is not None

@@ -189,6 +189,11 @@ class UserPodman(RestClient):
                 f"the engine takes no such value for {field!r}; see Podman's API reference, "
                 f"ContainerCreateLibpod. ({error.message})",
             ) from error
+        if zone := answers.unknown_zone(error.message):
+            raise SpecError(
+                "extra_spec",
+                f"the host has no time zone {zone}, which is /usr/share/zoneinfo/{zone}.",
+            ) from error
         if missing_source:
             options = [m.option for m in spec.mounts if m.source == missing_source]
             options += ["extra_spec"] if spec.extra else ["volumes"]

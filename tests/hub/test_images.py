@@ -128,7 +128,7 @@ async def test_the_page_shows_how_far_a_pull_is(user, port):
     assert percents == sorted(percents)
     assert len(set(percents)) >= 3
     assert {20 <= percent < 50 for percent in percents} == {True}
-    assert any(re.search(r"\d\.\d of 12\.0 MB, \d of \d parts", s["message"]) for s in stages)
+    assert any(re.search(r"\d\.\d of 12\.0 MB \(\d+ %\), \d of \d", s["message"]) for s in stages)
     assert PASSWORD not in str(spawner._stages) + str(spawner.get_state())
 
 

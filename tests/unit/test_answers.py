@@ -429,6 +429,13 @@ def test_malformed_field(message, wanted):
     assert a.malformed_field(f"decode(): json: cannot unmarshal {message}") == wanted
 
 
+def test_unknown_zone():
+    """What Podman 5 says; 4.3 tells the missing file."""
+    said = "running container create option: finding timezone: unknown time zone No/Where"
+    assert a.unknown_zone(said) == "No/Where"
+    assert a.unknown_zone("no such file") is None
+
+
 @pytest.mark.parametrize(
     ("message", "option"),
     [
