@@ -459,9 +459,15 @@ def refused_option(message: str) -> tuple[str, str] | None:
 
 
 def malformed_field(message: str) -> str | None:
-    """Return the field of a request whose value has another type than the engine's."""
-    found = re.search(r"cannot unmarshal \S+ into Go \S+ field SpecGenerator\.(\S+)", message)
-    return found.group(1).rpartition(".")[2] if found else None
+    """Return the field of a request whose value has another type than the engine's.
+
+    Go's own names, such as that of a part of the request, begin with a capital letter.
+    """
+    found = re.search(
+        r"cannot unmarshal \S+ into Go \S+ field [sS]pecGenerator(?:Wire)?\.(\S+)", message
+    )
+    names = found.group(1).split(".") if found else []
+    return next((name for name in names if name[:1].islower()), None)
 
 
 def refused_security(message: str) -> tuple[str, str] | None:

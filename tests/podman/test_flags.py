@@ -65,7 +65,8 @@ def flat(shown, path=""):
             if not FRESH.search(path) and not FRESH.search(text):
                 yield f"{path}[{text}]", True
     elif not FRESH.search(path):
-        no_limit = path.endswith(("PidsLimit", "MemorySwap")) and shown == -1  # 0 is none either
+        none = ("PidsLimit", "MemorySwap", "MemorySwappiness")
+        no_limit = path.endswith(none) and shown == -1  # 0 is none either
         yield path, 0 if no_limit else in_order(shown)
 
 

@@ -422,6 +422,7 @@ def test_refused_option(message, option):
     [
         ("string into Go struct field SpecGenerator.privileged of type bool", "privileged"),
         ("number into Go struct field SpecGenerator.ContainerBasicConfig.env of type int", "env"),
+        ("number into Go struct field specGeneratorWire.env.A of type string", "env"),
         ("string into Go value of type int", None),
     ],
 )
