@@ -12,14 +12,20 @@ halves its 25 ms.
 """
 
 import _socket
+import errno
 import fcntl
 import os
 import sys
+
+TYPE_CHECKING = False  # typing takes its time
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LISTEN_FD = 3  # ref: sd_listen_fds(3), SD_LISTEN_FDS_START
 BACKLOG = 128
 LOGIN_UID = "/proc/self/loginuid"
 NOBODY_YET = b"4294967295"
+TRIES = 10
 
 
 def drop(uid: int, gid: int, groups: list[int]) -> None:
@@ -54,9 +60,8 @@ def listen(path: str) -> None:
         os.mkdir(folder, 0o700)
     except FileExistsError:
         pass
-    unlink(path)
     listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, 0)
-    listener.bind(path)
+    anew(path, lambda: listener.bind(path))
     # SO_PEERCRED will name whoever calls listen: it must be the account
     listener.listen(BACKLOG)
     listener.detach()
@@ -70,10 +75,23 @@ def unlink(path: str) -> None:
         pass
 
 
+def anew(path: str, make: "Callable[[], int | None]") -> int:
+    """Make a path in the place of what is there; another process may do so at this moment."""
+    for _ in range(TRIES - 1):
+        unlink(path)
+        try:
+            return make() or 0
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EEXIST):
+                raise
+    unlink(path)
+    return make() or 0
+
+
 def hand_over(log_path: str) -> None:
     """Put the listening socket where a socket-activated service looks for it, output in a log."""
-    unlink(log_path)
-    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    log = anew(log_path, lambda: os.open(log_path, flags, 0o600))
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.dup2(0, LISTEN_FD)

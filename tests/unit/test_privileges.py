@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -236,6 +237,23 @@ def test_a_socket_that_cannot_be_bound(served, tmp_path, bind_to, complaint):
         served("true", bind_to=tmp_path / bind_to)
     assert caught.value.socket == str(ME.socket_path)
     assert not Path(tmp_path / "log").exists()
+
+
+def test_several_may_put_their_sockets_in_one_place(tmp_path):
+    """Two Hubs, or a Hub and a script, wake an account at the same moment."""
+
+    def serve(_):
+        with socket.socket(socket.AF_UNIX) as listener:
+            privileges.serve(
+                ME,
+                ["true"],
+                listener,
+                bind_to=str(tmp_path / "folder" / "a.sock"),
+                log_path=str(tmp_path / "log"),
+            ).wait(30)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len([*pool.map(serve, range(200))]) == 200
 
 
 LOGIN_UID = Path("/proc/self/loginuid")
