@@ -158,7 +158,7 @@ class RestClient:
                 return self._ask(operation, method, path, **options)
             except ServiceError as error:
                 dropped = isinstance(error.__cause__, podman.errors.APIError)
-                if not dropped or time.monotonic() > end:
+                if not dropped or self._service.failure or time.monotonic() > end:
                     raise
         return self._ask(operation, method, path, **options)
 
