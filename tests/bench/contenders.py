@@ -46,6 +46,8 @@ class Place:
         self.user.load(TINY_JOVYAN)
         account = self.user.account
         self.socket = f"{account.runtime_dir}/bench.sock"
+        # a class has one client for all that it ever makes, hence a class for each socket
+        self.docker = type("DockerSpawner", (DockerSpawner,), {})
         self.environment = {
             "HOME": account.home,
             "USER": account.name,
@@ -264,7 +266,7 @@ class Docker(Spawned):
     def make(self):
         home = self.place.user.account.home
         return lone(
-            DockerSpawner,
+            self.place.docker,
             self.place.user.name,
             name=self.name,
             image=TINY_JOVYAN,

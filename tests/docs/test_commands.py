@@ -62,9 +62,9 @@ RUN = {
     "docs/how-to/host.md sh 7": Run("ada", prints=r"overlay v2 crun\n( +\d+){3}\n( +\d+){3}\n"),
     "docs/how-to/home-and-data.md sh 1": Run(
         "ada",
-        after="podman volume create scratch-ada-training"
+        after="podman volume create scratch-ada--training"
         " --label hub.jupyter.org/username=ada >/dev/null",
-        prints="scratch-ada-training\nscratch-ada-training",
+        prints="scratch-ada--training\nscratch-ada--training",
     ),
     "docs/how-to/gpus.md sh 2": Run(
         "ada", words={"IMAGE": "localhost/lab:latest"}, prints="^GPU 0: a stand-in$"
