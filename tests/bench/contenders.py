@@ -310,8 +310,9 @@ def answers(port: int) -> bool:
     return False
 
 
-def remember_spec() -> None:
-    """Let the floor create what PodmanSpawner creates from now on."""
+@contextlib.contextmanager
+def remembered_spec():
+    """Let the floor create what PodmanSpawner creates inside."""
     usual = UserPodman.create
 
     def create(self, spec):
@@ -319,3 +320,7 @@ def remember_spec() -> None:
         return usual(self, spec)
 
     UserPodman.create = create
+    try:
+        yield
+    finally:
+        UserPodman.create = usual

@@ -16,8 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from accounts import TINY_JOVYAN, real_account
-from contenders import ALL, Asleep, Cli, Docker, Ours, Place, answers
-from contenders import remember_spec as floor_makes_what_ours_makes
+from contenders import ALL, Asleep, Cli, Docker, Ours, Place, answers, remembered_spec
 from free_ports import free_port
 from lone import lone_spawner, memory_db
 from measure import cpu, exponent, measured_loop, memory, percentile, spread
@@ -49,8 +48,9 @@ def _place(stack: ExitStack, network: str) -> Place:
 
 
 async def _verbs(awake: Place, asleep: Place, rounds: int) -> dict[str, dict]:
-    floor_makes_what_ours_makes()
-    for kind in (Ours, *ALL):  # what is done once; the floor makes what Ours has made
+    with remembered_spec():
+        await _life(Ours(awake), defaultdict(list), polls=1)
+    for kind in ALL:  # what is done once
         await _life(kind(asleep if kind is Asleep else awake), defaultdict(list), polls=1)
     found: dict[str, dict[str, list[float]]] = {kind.title: defaultdict(list) for kind in ALL}
     for number in range(rounds):
