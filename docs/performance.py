@@ -30,9 +30,9 @@ IN_HUBS = {"PodmanSpawner": OURS, "podmanclispawner": CLI, "dockerspawner": DOCK
 INTRO = """\
 # Performance
 
-Written by `docs/performance.py` from the newest run of `make bench`. Everything is measured in one
-run on one machine, in turns, with the same image, accounts and kind of network; what counts are
-the ratios. Times are medians, with the quartiles behind them.
+Written by `docs/performance.py` from the newest runs of `make bench`. What is compared is measured
+in one run on one machine, in turns, with the same image, accounts and kind of network; what counts
+are the ratios. Times are medians, with the quartiles behind them.
 """
 
 
