@@ -9,7 +9,7 @@ import shutil
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import answers, certs, cgroups, leftovers, ports, sources, stores, vault
 from .answers import one_line, quoted
@@ -118,6 +118,8 @@ class Started:
     account: Account
     """Whose it is."""
     id: str
+    found: Container
+    """What the engine says of it, just after the start."""
     port: int
     """Port of the host on which the server is to be reached."""
     resumed: bool
@@ -257,10 +259,13 @@ def launch(
     made = vault.values(settings)
     settings = replace(settings, secret_labels=vault.labels(settings, made))
     demand_network(podman, settings)
-    _spec(settings, facts, podman.account, settings.port or 1)  # refused before anything is made
+    pick_port = pick_port or partial(ports.free_port, within=settings.port_range)
+    plan = partial(_plan, settings, facts, podman.account, pick_port)
+    planned = plan()  # refused before anything is made
     sources.prepare(podman, settings, facts)
-    name = settings.server.container(settings.prefix, settings.name_template)
-    old = find(podman, settings.server, name)
+    old = None
+    if made or not settings.remove:  # else what has its name is met when it is created
+        old = find(podman, settings.server, planned.name)
     if old and not old.state.running:
         end_forgotten(podman, old.id)
     resumable = old and not settings.remove and _resumable(podman, settings, facts, old)
@@ -270,8 +275,7 @@ def launch(
         podman.secrets.put(secret, value)
     if old and resumable and (resumed := _resume(podman, settings, old, report)):
         return resumed
-    pick_port = pick_port or partial(ports.free_port, within=settings.port_range)
-    return _create_and_start(podman, settings, facts, report, pick_port)
+    return _create_and_start(podman, settings, planned, plan, report)
 
 
 def _pulling(report: Callable[[int, str], None]) -> Callable[[Progress], None]:
@@ -335,25 +339,44 @@ def _resume(
         time.sleep(pause)
         with contextlib.suppress(PortTaken):
             podman.start(old.id)
-            return Started(podman.account, old.id, kept_port(old) or 0, resumed=True)
+            port = kept_port(old) or 0
+            return Started(podman.account, old.id, podman.inspect(old.id), port, resumed=True)
     podman.remove(old.id)
     return None
+
+
+class _Planned(NamedTuple):
+    """A container that is to be made."""
+
+    spec: ContainerSpec
+    name: str
+    port: int
+    """Port of the host."""
+    image: str
+    """Id of its image."""
+
+
+def _plan(
+    settings: ServerSettings, facts: ImageFacts, account: Account, pick_port: Callable[[str], int]
+) -> _Planned:
+    """Plan a container with a port that is free at this moment, unless there is but one."""
+    port = settings.port or pick_port(settings.host_ip)
+    spec = _spec(settings, facts, account, port)
+    return _Planned(spec, spec.name or "", port, facts.id)
 
 
 def _create_and_start(
     podman: UserPodman,
     settings: ServerSettings,
-    facts: ImageFacts,
+    planned: _Planned,
+    plan: Callable[[], _Planned],
     report: Callable[[int, str], None],
-    pick_port: Callable[[str], int],
 ) -> Started:
     """Create and start; another process may take the port between the two: then once more."""
     for attempt in range(1, PORT_TRIES + 1):
-        port = settings.port or pick_port(settings.host_ip)
-        spec = _spec(settings, facts, podman.account, port)
-        with _preparing(podman.account, settings, spec, facts.id) as message:
+        with _preparing(podman.account, settings, planned.spec, planned.image) as message:
             report(50, message)
-            made = _create(podman, spec)
+            made = _create(podman, settings.server, planned)
         if settings.keep_groups:
             _demand_crun(podman, made)
         _deliver(podman, settings, made)
@@ -364,8 +387,10 @@ def _create_and_start(
             podman.remove(made)
             if attempt == PORT_TRIES or settings.port:
                 raise
+            planned = plan()
         else:
-            return Started(podman.account, made, port, resumed=False)
+            found = podman.inspect(made)
+            return Started(podman.account, made, found, planned.port, resumed=False)
     raise AssertionError  # the last attempt returns or raises
 
 
@@ -391,29 +416,30 @@ def _preparing(
     known.add(copy)
 
 
-def _is_known(podman: UserPodman, name: str) -> bool:
+def _create(podman: UserPodman, server: ServerName, planned: _Planned) -> str:
+    """Create a container, in the place of what has its name, which a crash has left."""
     try:
-        podman.inspect(name)
-    except ContainerNotFound:
-        return False
-    return True
-
-
-def _create(podman: UserPodman, spec: ContainerSpec) -> str:
-    """Create a container, in the place of one that the engine has forgotten but for its name."""
-    try:
-        return podman.create(spec)
+        return podman.create(planned.spec)
     except PodmanError as error:
-        name = spec.name or ""
-        if not answers.name_taken(error.message) or _is_known(podman, name):
+        if not answers.name_taken(error.message):
             raise
+    _make_room(podman, server, planned.name)
+    return podman.create(planned.spec)
+
+
+def _make_room(podman: UserPodman, server: ServerName, name: str) -> None:
+    """Remove the server's old container, or what the engine has forgotten but for its name."""
+    if old := find(podman, server, name):
+        if not old.state.running:
+            end_forgotten(podman, old.id)
+        remove(podman, old)
+        return
     end_forgotten(podman, name)
     for pause in _LOOK_AGAIN:  # what cleans up after its end may still be at work
         with contextlib.suppress(PodmanError):
             podman.remove(name)
             break
         time.sleep(pause)
-    return podman.create(spec)
 
 
 def enforceable(

@@ -146,10 +146,10 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
         await self._pull_first(settings.image, keyring)
         started = await self._with_podman(launch)
         self.container_id, self._port = started.id, started.port
-        held = self._hold_meanwhile(started)
+        self._hold(started)
         await self._run_post_start(started.id)
         self._report(80, "Waiting for the server to answer")
-        await self._answers(started, held)
+        await self._answers(started)
         await self._is_healthy(started)
         self._notice_the_end()
         proto = "https" if certificates else "http"

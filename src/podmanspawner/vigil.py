@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from . import leftovers, metrics, ports, server
 from .account import Account
 from .answers import quoted
-from .client import UserPodman
 from .errors import AccountError, ContainerNotFound, PodmanError, PodmanSpawnerError
 from .given import Given
 from .readiness import speaks_http
@@ -20,6 +19,7 @@ from .threads import in_thread
 
 if TYPE_CHECKING:
     from .answers import Container
+    from .client import UserPodman
     from .watch import Watch
 
 _TELL_SECONDS = 0.1
@@ -47,8 +47,6 @@ class Vigil(Given):
     """Where the running server listens; 0 if it was started by a Hub before this one."""
     _exit_code = 0
     """How the last server ended."""
-    _holding: asyncio.Future[None] | None = None
-    """The engine being asked for the process of a server that has just been started."""
     _starved = False
     """Whether the kernel killed processes of the server for lack of memory, while it was held."""
     _telling: asyncio.Future[None] | None = None
@@ -122,19 +120,13 @@ class Vigil(Given):
             metrics.DEATHS.add(cause="gone")
         return state
 
-    def _hold_meanwhile(self, started: server.Started) -> asyncio.Future[None]:
-        """Have the container's process held, while the server is getting ready."""
-        self._holding = asyncio.ensure_future(self._hold(started))
-        self._holding.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return self._holding
+    def _hold(self, started: server.Started) -> None:
+        """Hold the process of a server that has just been started."""
+        if started.found.state.running:
+            place = (self._reach_ip, started.port)
+            self._watch = server.watch(started.account, started.found, *place)
 
-    async def _hold(self, started: server.Started) -> None:
-        """Ask for the container's process and hold it: from then on there is nothing to ask."""
-        found = await self._with_podman(partial(UserPodman.inspect, container=started.id))
-        if found.state.running:
-            self._watch = server.watch(started.account, found, self._reach_ip, started.port)
-
-    async def _answers(self, started: server.Started, held: asyncio.Future[None]) -> None:
+    async def _answers(self, started: server.Started) -> None:
         """Return once the server answers at its port, which is proved to be the account's.
 
         The engine is asked if something is wrong; where the process cannot be held, also whether
@@ -147,12 +139,10 @@ class Vigil(Given):
             answered = await speaks_http(
                 self._reach_ip, started.port, self.server.base_url, context
             )
-            if answered:
-                await held
-                if self._watch and self._watch.fine:
-                    return
+            if answered and self._watch and self._watch.fine:
+                return
             has_ended = self._watch is not None and not self._watch.running
-            unknown = held.done() and self._watch is None and now > asked + _LOOK_SECONDS
+            unknown = self._watch is None and now > asked + _LOOK_SECONDS
             if answered or has_ended or unknown:
                 asked = now
                 listens = await self._with_podman(
@@ -270,9 +260,6 @@ class Vigil(Given):
             await self.poll_and_notify()
 
     def _let_go(self) -> None:
-        if self._holding:
-            self._holding.cancel()
-            self._holding = None
         if self._watch:
             self._watch.close()
             self._watch = None

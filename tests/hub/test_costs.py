@@ -14,10 +14,11 @@ from lone import lone_spawner
 from measure import memory
 from podmanspawner import server, transport
 
-NEW = ["inspect image", "inspect container", "create container", "start container"]
+NEW = ["inspect image", "create container", "start container", "inspect container"]
 PROBE = ["list containers", "read the users", "read /etc/passwd", "remove container"]
-HELD = ["inspect container"]
-KEPT = ["inspect container", "inspect image", "inspect container", "start container"]
+FIND = ["inspect container"]
+KEPT = [*FIND, "inspect image", *FIND, "start container", "inspect container"]
+LEFT = ["create container", "find image", *FIND, "remove container"]
 STOP = ["inspect container", "send a signal"]
 
 LATE = """
@@ -79,16 +80,13 @@ def are(found, wanted):
 
 
 async def test_the_requests_of_starts_and_stops(fresh, requests, connections):
-    """Of an image whose user is not known yet, or is: all of them on one connection.
-
-    The process is asked for on a second one, while the server is tried already.
-    """
+    """Of an image whose user is not known yet, or is: all of them on one connection."""
     fresh.load(TINY_JOVYAN)
     spawner = lone_spawner(fresh.name)
     for probe in (PROBE, []):
         await spawner.start()
-        are(requests(), [NEW[0], *probe, *NEW[1:], *HELD])
-        assert connections() == 2
+        are(requests(), [NEW[0], *probe, *NEW[1:]])
+        assert connections() == 1
         assert await spawner.poll() is None
         are(requests(), [])
         assert connections() == 0
@@ -97,12 +95,24 @@ async def test_the_requests_of_starts_and_stops(fresh, requests, connections):
         assert connections() == 1
 
 
+async def test_the_requests_where_a_container_is_left_over(fresh, requests):
+    fresh.load(TINY_JOVYAN)
+    for before in (PROBE, LEFT):
+        spawner = lone_spawner(fresh.name)
+        await spawner.start()
+        are(requests(), [NEW[0], *before, *NEW[1:]])
+        spawner._let_go()
+    (running,) = fresh.containers()
+    assert running.startswith("jupyter-")
+    await spawner.stop()
+
+
 async def test_the_requests_of_a_kept_container(fresh, requests):
     fresh.load(TINY_JOVYAN)
-    for probe, start in ((PROBE, [*NEW[1:2], *NEW]), ([], KEPT)):
+    for probe, start in ((PROBE, [*FIND, NEW[0], *FIND, *NEW[1:]]), ([], KEPT)):
         spawner = lone_spawner(fresh.name, remove=False)
         await spawner.start()
-        are(requests(), [*start[:2], *probe, *start[2:], *HELD])
+        are(requests(), [*start[:2], *probe, *start[2:]])
         await spawner.stop()
         are(requests(), [*STOP, "stop container"])
     await spawner.delete_forever()
