@@ -87,7 +87,9 @@ class Given(PodmanOptions):
         seconds: int = self._flags.fields.get("delete_grace_period", self._grace_seconds)
         return seconds
 
-    async def _with_podman(self, work: Callable[[UserPodman], T], account_name: str = "") -> T:
+    async def _with_podman(
+        self, work: Callable[[UserPodman], T], account_name: str = "", *, heavy: bool = False
+    ) -> T:
         """Do blocking work with the account's Podman, or another's, off the event loop."""
         name = account_name or self._account_name
         opened: list[UserPodman] = []
@@ -106,7 +108,7 @@ class Given(PodmanOptions):
             for podman in opened:
                 podman.cancel()
 
-        return await in_thread(name, run, cancel=cancel)
+        return await in_thread(name, run, cancel=cancel, heavy=heavy)
 
     async def _surely(self, work: Callable[[UserPodman], T]) -> T:
         """Do as :meth:`_with_podman`, and once more from the beginning if the service dies."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
+import os
 import random
 import socket
 import struct
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -24,11 +27,11 @@ _ANSWER_SECONDS = 1.0
 # network order, all else in the machine's
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
-_REQUEST, _DUMP = 0x1, 0x300
-_ERROR, _DONE = 2, 3
+_REQUEST = 0x1
+_ERROR = 2
 _HEADER = struct.Struct("=IHHII")
-_QUERY = struct.Struct("=BBxxI2s2s16x16xIII")
-_FOUND = struct.Struct("=4x2s2x16s16x4x8x12xI")
+_QUERY = struct.Struct("=BBxxI2s2x16s16xIII")
+_FOUND = struct.Struct("=xB62xI")
 _NO_COOKIE = 0xFFFFFFFF
 
 
@@ -70,8 +73,41 @@ def listener_uids(host: str, port: int) -> frozenset[int]:
     A listener on the very address takes the connection before one on all addresses does. It is
     the kernel's own word, which no account can forge.
     """
-    exact, wildcard = set(), set()
     wanted = ipaddress.ip_address(host)
+    try:
+        return _asked(wanted, port)
+    except OSError:  # a kernel without the module inet_diag, or one that may not load it
+        return _read(wanted, port)
+
+
+def _asked(wanted: _Address, port: int) -> frozenset[int]:
+    """Ask the kernel who would take a connection: as quick with many listeners as with one."""
+    family = socket.AF_INET if wanted.version == 4 else socket.AF_INET6  # noqa: PLR2004
+    nobody = (0, _NO_COOKIE, _NO_COOKIE)
+    query = _QUERY.pack(
+        family, socket.IPPROTO_TCP, 1 << _LISTEN, port.to_bytes(2, "big"), wanted.packed, *nobody
+    )
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as link:
+        link.settimeout(_ANSWER_SECONDS)
+        length = _HEADER.size + len(query)
+        link.send(_HEADER.pack(length, _SOCK_DIAG_BY_FAMILY, _REQUEST, 0, 0) + query)
+        answer = link.recv(65536)
+    _, kind, *_ = _HEADER.unpack_from(answer)
+    if kind == _ERROR:
+        number = -int.from_bytes(answer[_HEADER.size :][:4], sys.byteorder, signed=True)
+        if number == errno.ENOENT:
+            return frozenset()
+        raise OSError(number, os.strerror(number))
+    state, uid = _FOUND.unpack_from(answer, _HEADER.size)
+    return frozenset([uid] if state == _LISTEN else [])
+
+
+def _read(wanted: _Address, port: int) -> frozenset[int]:
+    """Read the kernel's table of all connections.
+
+    ref: proc(5), ``/proc/net/tcp``
+    """
+    exact, wildcard = set(), set()
     for address, uid in _listeners(port):
         if address == wanted:
             exact.add(uid)
@@ -80,52 +116,8 @@ def listener_uids(host: str, port: int) -> frozenset[int]:
     return frozenset(exact or wildcard)
 
 
-def _listeners(port: int) -> Iterable[tuple[_Address, int]]:
+def _listeners(port: int) -> Iterator[tuple[_Address, int]]:
     """Return address and uid of whoever listens on a port."""
-    try:
-        return _asked(port)
-    except OSError:  # a kernel without the module inet_diag, or one that may not load it
-        return _read(port)
-
-
-def _asked(port: int) -> list[tuple[_Address, int]]:
-    """Ask the kernel for this port: a hundred times as quick as to read its table."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as link:
-        link.settimeout(_ANSWER_SECONDS)
-        return [
-            found
-            for family in (socket.AF_INET, socket.AF_INET6)
-            for found in _dumped(link, family, port)
-        ]
-
-
-def _dumped(link: socket.socket, family: int, port: int) -> Iterator[tuple[_Address, int]]:
-    number = port.to_bytes(2, "big")
-    anywhere = (b"\0\0", 0, _NO_COOKIE, _NO_COOKIE)
-    query = _QUERY.pack(family, socket.IPPROTO_TCP, 1 << _LISTEN, number, *anywhere)
-    length = _HEADER.size + len(query)
-    link.send(_HEADER.pack(length, _SOCK_DIAG_BY_FAMILY, _REQUEST | _DUMP, 0, 0) + query)
-    while True:
-        answer = link.recv(65536)
-        start = 0
-        while start < len(answer):
-            length, kind, *_ = _HEADER.unpack_from(answer, start)
-            if kind == _DONE:
-                return
-            if kind == _ERROR:
-                raise OSError(-int.from_bytes(answer[start + 16 :][:4], "little", signed=True))
-            size = 4 if family == socket.AF_INET else 16
-            found_port, raw, uid = _FOUND.unpack_from(answer, start + _HEADER.size)
-            if found_port == number:
-                yield _plain(ipaddress.ip_address(raw[:size])), uid
-            start += (length + 3) & ~3
-
-
-def _read(port: int) -> Iterator[tuple[_Address, int]]:
-    """Read the kernel's table of all connections.
-
-    ref: proc(5), ``/proc/net/tcp``
-    """
     for table in ("tcp", "tcp6"):
         try:
             lines = Path("/proc/net", table).read_text().splitlines()[1:]

@@ -144,7 +144,7 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
             report=report,
         )
         await self._pull_first(settings.image, keyring)
-        started = await self._with_podman(launch)
+        started = await self._with_podman(launch, heavy=True)
         self.container_id, self._port = started.id, started.port
         self._hold(started)
         await self._run_post_start(started.id)

@@ -48,7 +48,7 @@ class Effort:
     servers: int = 2
     seconds: int = 5
     processes: tuple[int, ...] = (1, 10, 100, 1000)
-    containers: tuple[int, ...] = (1, 10, 100)
+    containers: tuple[int, ...] = (1, 10, 100, 500)
     watched_seconds: int = 30
     """One interval of the Hub's polls."""
 
@@ -62,6 +62,7 @@ def measured(effort: Effort) -> dict[str, Callable[[], object]]:
     lone, hub = (network_here(port) for port in (str(LONE_HUB_PORT), "HUB"))
     return {
         "verbs": lambda: verbs.measure_verbs(lone, effort.rounds),
+        "profile": lambda: verbs.measure_profile(lone, effort.rounds),
         "noticing": lambda: verbs.measure_noticing(effort.kills),
         "memory": lambda: verbs.measure_memory(lone),
         "growth": lambda: verbs.measure_growth([*effort.processes], effort.watched_seconds),

@@ -108,6 +108,8 @@ class Measured:
     """Seconds of the processor, with its children."""
     worst: float
     """Milliseconds that its event loop was held at once."""
+    ran: float
+    """For how many of those it had a processor."""
     p99: float
 
 
@@ -123,8 +125,8 @@ class Probed(Hub):
         self.told()
         self._cpu = cpu_of(self.process.pid)
 
-    def told(self) -> list[float]:
-        """Return how many milliseconds the loop was held at a time, since the last call."""
+    def told(self) -> dict[str, list[float]]:
+        """Return how many milliseconds the loop was held, and ran, at a time since last time."""
         self.report.unlink(missing_ok=True)
         self.process.send_signal(signal.SIGUSR2)
         self.until(self.report.exists)
@@ -132,8 +134,9 @@ class Probed(Hub):
 
     def measured(self) -> Measured:
         used = cpu_of(self.process.pid) - self._cpu
-        held = self.told()
-        return Measured(used, max(held), percentile(held, 99))
+        told = self.told()
+        worst, ran = max(zip(told["held"], told["ran"], strict=True))
+        return Measured(used, worst, ran, percentile(told["held"], 99))
 
     def click(self, user: str, name: str = "") -> float:
         """Start a server; return the seconds until the Hub says that it is ready."""
@@ -284,7 +287,7 @@ def _crowd(hub: Probed, wanted: list[tuple[str, str]]) -> dict:
         "seconds": took,
         "each": spread(each),
         "cpu": measured.cpu,
-        "held": {"worst": measured.worst, "p99": measured.p99},
+        "held": {"worst": measured.worst, "ran": measured.ran, "p99": measured.p99},
     }
 
 

@@ -39,19 +39,25 @@ def cpu() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-async def watch_loop(held: list[float]) -> None:
-    """Add to a list, for ever, how many milliseconds the running event loop was held at a time."""
+async def watch_loop(held: list[float], ran: list[float]) -> None:
+    """Add to lists, for ever, how many milliseconds the running event loop was held at a time.
+
+    Args:
+        held: how long in all.
+        ran: how long its thread had a processor of that.
+    """
     while True:
-        before = time.perf_counter()
+        before, used = time.perf_counter(), time.thread_time()
         await asyncio.sleep(_TICK)
         held.append(1000 * (time.perf_counter() - before - _TICK))
+        ran.append(1000 * (time.thread_time() - used))
 
 
 @contextlib.asynccontextmanager
 async def measured_loop():
     """Give a list of how many milliseconds the event loop is held at a time, inside."""
     held: list[float] = []
-    task = asyncio.get_running_loop().create_task(watch_loop(held))
+    task = asyncio.get_running_loop().create_task(watch_loop(held, []))
     await asyncio.sleep(0)
     yield held
     await asyncio.sleep(2 * _TICK)  # what was held last is seen now
@@ -83,12 +89,14 @@ def exponent(points: dict[int, float]) -> float:
 def report_loop(path: str) -> None:
     """Write how long the running event loop was held, whenever SIGUSR2 comes, and begin anew."""
     held: list[float] = []
+    ran: list[float] = []
     loop = asyncio.get_running_loop()
-    loop.watching = loop.create_task(watch_loop(held))  # or it would be collected
+    loop.watching = loop.create_task(watch_loop(held, ran))  # or it would be collected
 
     def report() -> None:
-        Path(f"{path}.new").write_text(json.dumps(held or [0.0]))
+        Path(f"{path}.new").write_text(json.dumps({"held": held or [0.0], "ran": ran or [0.0]}))
         Path(f"{path}.new").rename(path)
         held.clear()
+        ran.clear()
 
     loop.add_signal_handler(signal.SIGUSR2, report)

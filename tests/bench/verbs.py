@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -25,6 +26,8 @@ from podmanspawner.answers import ContainerState
 from podmanspawner.watch import Watch
 
 POLLS = 200
+REQUEST_WORDS = 4
+"""Account, operation, status and milliseconds: what is logged of a request."""
 QUICK_SECONDS = 0.005
 SERVERS_WEIGHED = 4
 BESIDE = ("conmon", "slirp4netns", "pasta", "rootlessport", "rootlesskit")
@@ -95,6 +98,60 @@ def _summary(lists: dict[str, list[float]]) -> dict:
     held = lists.pop("held")
     summary = {name: spread(values) for name, values in lists.items()}
     return {**summary, "held": {"worst": max(held), "p99": percentile(held, 99)}}
+
+
+class _Answered(logging.Handler):
+    """What was asked of the engine: when it was answered, what for, after how many seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[tuple[float, str, float]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if len(record.args) == REQUEST_WORDS:
+            _, operation, _, milliseconds = record.args
+            words = " ".join(operation.split()[:2])
+            self.requests.append((time.perf_counter(), words, milliseconds / 1000))
+
+
+def measure_profile(network: str, rounds: int) -> dict[str, object]:
+    """Start servers of a service that is awake; return where the time of a start goes."""
+    log, answered = logging.getLogger("podmanspawner.rest"), _Answered()
+    level, log.level = log.level, logging.DEBUG
+    log.manager._clear_cache()  # of what is logged
+    log.addHandler(answered)
+    try:
+        with ExitStack() as stack:
+            place = _place(stack, network)
+            return asyncio.run(_profile(place, answered, rounds))
+    finally:
+        log.removeHandler(answered)
+        log.level = level
+        log.manager._clear_cache()
+
+
+async def _profile(place: Place, answered: _Answered, rounds: int) -> dict[str, object]:
+    stages: dict[str, list[float]] = defaultdict(list)
+    whole = []
+    for number in range(-1, rounds):  # the first start copies the image
+        contender = Ours(place)
+        gc.collect()
+        answered.requests.clear()
+        began = last = time.perf_counter()
+        await contender.start()
+        end = time.perf_counter()
+        if number >= 0:
+            for done, words, seconds in answered.requests:
+                stages[f"before: {words}"].append(1000 * (done - seconds - last))
+                stages[words].append(1000 * seconds)
+                last = done
+            stages["after"].append(1000 * (end - last))
+            whole.append(1000 * (end - began))
+        await contender.stop()
+    return {
+        "stages": [[name, spread(took)] for name, took in stages.items()],
+        "whole": spread(whole),
+    }
 
 
 def measure_noticing(kills: int) -> dict[str, float]:

@@ -131,12 +131,20 @@ def test_listeners_of_another_uid(listen):
     assert ports.listener_uids("127.0.0.1", port) == {12345}
 
 
-def test_many_listeners(listen):
-    """More than one answer of the kernel holds, and all on one port."""
+@pytest.mark.usefixtures("way")
+def test_the_one_of_many_that_takes_the_connection(listen):
+    """On the same port: others' on other addresses, and one of another uid on this one."""
     port = listen("127.0.1.1")
     for number in range(2, 250):
         listen(f"127.0.1.{number}", port)
-    assert len(list(ports._asked(port))) == 249
+    os.seteuid(12345)
+    try:
+        listen("127.0.2.1", port)
+    finally:
+        os.seteuid(0)
+    assert ports.listener_uids("127.0.2.1", port) == {12345}
+    assert ports.listener_uids("127.0.1.249", port) == {0}
+    assert ports.listener_uids("127.0.2.2", port) == set()
 
 
 def test_a_port_within_a_range(listen):
