@@ -87,6 +87,8 @@ class Container:
     """Bytes; 0 is no limit."""
     stop_signal: str = ""
     """Number or name of the signal by which it is asked to end."""
+    entrypoint: tuple[str, ...] = ()
+    """What the command is given to, if anything."""
 
     @classmethod
     def parse(cls, value: object, where: str) -> Container:
@@ -106,6 +108,7 @@ class Container:
             memory_limit=integer(host_config.get("Memory") or 0, where),
             # a number in Podman 4, a name in 5
             stop_signal=one_line(str(config.get("StopSignal") or "")),
+            entrypoint=tuple(strings(config.get("Entrypoint"), where)),
         )
 
 

@@ -234,8 +234,9 @@ class UserPodman(RestClient):
             if program := answers.missing_program(error.message):
                 raise SpecError(
                     "cmd",
-                    f"the image has no program {program!r}, or mem_limit or cpu_limit cannot be "
-                    f"applied because no cgroup is delegated. {error.message}",
+                    f"the image has no program {program!r}, the first word of cmd, or of "
+                    "entrypoint where there is one; or mem_limit or cpu_limit cannot be applied "
+                    f"because no cgroup is delegated. {error.message}",
                 ) from error
             raise
 

@@ -638,12 +638,13 @@ def listening(
     if has_ended or not found.state.running:
         last_lines = last_words(podman, container)
         if "failed to exec pid1" in last_lines:  # the init process's words
-            program = next(iter(found.command), "")
+            option = "entrypoint" if found.entrypoint else "cmd"
+            program = next(iter(found.entrypoint or found.command), "")
             what_to_do = "Choose one of its own"
             if len(program.split()) > 1:
                 what_to_do = f"Write it as a list of words: {program.split()}"
             raise SpecError(
-                "cmd",
+                option,
                 f"the image has no program {program!r}. {what_to_do}. ({one_line(last_lines)})",
             )
         raise ServerEnded(found, last_lines)

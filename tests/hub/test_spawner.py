@@ -244,6 +244,11 @@ async def test_a_runtime_directory_of_somebody_else(user, fresh):
             {"cmd": ["no-such-command"], "init": False},
             "cmd: the image has no program 'no-such-command'",
         ),
+        ({"entrypoint": ["no-such-command"]}, "entrypoint: the image has no .*'no-such-command'"),
+        (
+            {"entrypoint": ["no-such-command"], "init": False},
+            "the image has no program 'no-such-command', .*entrypoint",
+        ),
         ({"volumes": {"/no/such/source": "/data"}}, "volumes.*/no/such/source.*Create it"),
         ({"volumes": {"/tmp": "data"}}, "volumes.*'data'"),
         ({"volumes": {"/tmp/{nobody}": "/data"}}, "volumes.*unknown field.*known:"),
