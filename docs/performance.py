@@ -280,13 +280,15 @@ def _crowd(known: dict) -> list[str]:
 
 def _memory(known: dict) -> list[str]:
     names = {ASLEEP: OURS}
-    header = ["", "for each server", "for each account", "a service that stays"]
+    header = ["", "Podman", "for each server", "for each account", "a service that stays"]
     rows = [
         [
             names.get(who, who),
+            engine,
             *(f"{one[what]:.1f} MiB" for what in ("beside", "account", "service")),
         ]
-        for who, one in known["memory"].items()
+        for engine, contenders in known["memory"].items()
+        for who, one in contenders.items()
     ]
     return _table(header, rows)
 

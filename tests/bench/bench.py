@@ -3,12 +3,14 @@
 
 The figures go into ``docs/explanation/performance.json``, from which ``docs/performance.py``
 writes the page and the plot. A quarter of an hour on a quiet machine; ``bench.py PART…`` measures
-again what it names and leaves the other figures as they are.
+again what it names and leaves the other figures as they are, ``bench.py --print PART…`` keeps
+none and prints them as JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import re
@@ -51,9 +53,12 @@ class Effort:
     containers: tuple[int, ...] = (1, 10, 100, 500)
     watched_seconds: int = 30
     """One interval of the Hub's polls."""
+    machines: tuple[str, ...] = ("forky",)
+    """Test machines on which memory is measured too: they have other helpers for networks."""
+    weighed: tuple[str, ...] = ("PodmanSpawner", "podmanclispawner", "dockerspawner")
 
 
-QUICK = Effort(2, 1, 2, 2, 1, 1, (1, 10), (1, 4), 2)
+QUICK = Effort(2, 1, 2, 2, 1, 1, (1, 10), (1, 4), 2, ())
 """To see that it works."""
 
 
@@ -64,7 +69,7 @@ def measured(effort: Effort) -> dict[str, Callable[[], object]]:
         "verbs": lambda: verbs.measure_verbs(lone, effort.rounds),
         "profile": lambda: verbs.measure_profile(lone, effort.rounds),
         "noticing": lambda: verbs.measure_noticing(effort.kills),
-        "memory": lambda: verbs.measure_memory(lone),
+        "memory": lambda: memory(lone, effort),
         "growth": lambda: verbs.measure_growth([*effort.processes], effort.watched_seconds),
         "watching": lambda: hubs.measure_watching(
             [*effort.containers], effort.accounts, effort.watched_seconds
@@ -73,6 +78,21 @@ def measured(effort: Effort) -> dict[str, Callable[[], object]]:
         "crowd": lambda: hubs.measure_crowd(hub, effort.accounts, effort.servers),
         "proxy": lambda: hubs.measure_proxy(networks_here(), effort.seconds),
     }
+
+
+def memory(network: str, effort: Effort) -> dict[str, dict]:
+    """Measure memory here and on test machines, by what each has of Podman and for networks."""
+    found = {machine()["Podman"]: verbs.measure_memory(network, effort.weighed)}
+    for name in effort.machines:
+        said = subprocess.check_output(
+            [
+                *(sys.executable, TOP / "tests" / "machines" / "machine.py", name),
+                *("python", TOP / "tests" / "bench" / "bench.py", "--print", "memory"),
+            ],
+            text=True,
+        )
+        found |= json.loads(said.splitlines()[-1])["memory"]
+    return found
 
 
 def podman_version() -> str:
@@ -118,7 +138,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     everything = measured(Effort())
     parser.add_argument("part", nargs="*", choices=[*everything, []], help="; ".join(everything))
-    for name in parser.parse_args().part or everything:
+    parser.add_argument("--print", action="store_true", help="keep nothing")
+    options = parser.parse_args()
+    if options.print:
+        # dockerspawner demands the controller cpu, which a user manager does not have by itself
+        here = measured(Effort(machines=(), weighed=("PodmanSpawner", "podmanclispawner")))
+        print(json.dumps({name: here[name]() for name in options.part}))
+        return
+    for name in options.part or everything:
         began = datetime.now(timezone.utc)
         print(f"{began:%H:%M:%S} {name}", flush=True)
         performance.take(name, everything[name](), machine(), f"{began:%Y-%m-%d}")

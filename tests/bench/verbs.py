@@ -31,7 +31,8 @@ REQUEST_WORDS = 4
 QUICK_SECONDS = 0.005
 SERVERS_WEIGHED = 4
 BESIDE = ("conmon", "slirp4netns", "pasta", "rootlessport", "rootlesskit")
-WARM_UP_SECONDS = 3.0
+WARM_UP_SECONDS = 8.0
+"""Services are idle by then."""
 
 
 def measure_verbs(network: str, rounds: int) -> dict[str, dict]:
@@ -178,10 +179,11 @@ async def _noticing(user, kills: int) -> dict[str, float]:
     return {**spread(took), "worst": max(took)}
 
 
-def measure_memory(network: str) -> dict[str, dict[str, float]]:
+def measure_memory(network: str, names: tuple[str, ...]) -> dict[str, dict[str, float]]:
     """Return MiB (PSS) for each running server, and for its account, that are not the server's."""
+    kinds = {"PodmanSpawner": Asleep, "podmanclispawner": Cli, "dockerspawner": Docker}
     found = {}
-    for kind in (Asleep, Cli, Docker):
+    for kind in map(kinds.__getitem__, names):
         with ExitStack() as stack:
             place = _place(stack, network)
             if kind is Docker:
