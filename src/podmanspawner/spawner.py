@@ -31,6 +31,7 @@ from .errors import (
     SpecError,
 )
 from .failure import failure_page
+from .launching import launch
 from .sweep import Sweep
 from .threads import in_thread
 from .vigil import Vigil
@@ -135,8 +136,8 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
         def report(percent: int, message: str) -> None:
             loop.call_soon_threadsafe(self._report, percent, message)
 
-        launch = partial(
-            server.launch,
+        start = partial(
+            launch,
             settings=settings,
             pull_policy=self._original.pull_policy(self.pull_policy),
             pull_seconds=self.pull_timeout,
@@ -144,7 +145,7 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
             report=report,
         )
         await self._pull_first(settings.image, keyring)
-        started = await self._with_podman(launch, heavy=True)
+        started = await self._with_podman(start, heavy=True)
         self.container_id, self._port = started.id, started.port
         self._hold(started)
         await self._run_post_start(started.id)

@@ -21,12 +21,7 @@ from tornado import web
 from liar import Resources, kind
 from lies import LIES, POLL, START, STOP
 from lone import lone_spawner
-from podmanspawner import (
-    PodmanSpawnerError,
-    ports,
-    server,
-    vault,
-)
+from podmanspawner import PodmanSpawnerError, fitting, ports, vault
 from podmanspawner.transport import MIB
 
 START_SECONDS = 3.0
@@ -120,7 +115,7 @@ class Trial:
         self.facts = {**facts, "kept": None, "own": vault.prefix(lone._server_name)}
         self.spawner = lone
         liar.order(reset=True)
-        server._ids.clear()
+        fitting._ids.clear()
         lone.clear_state()
         lone.api_token = TOKEN
         lone.remove = self.lie.options.get("remove", True)
@@ -165,7 +160,7 @@ class Trial:
                 await self.spawner.start()
                 await self.spawner.stop(now=True)
                 (self.facts["kept"],) = self.liar.order()["made"]
-                server._ids.clear()
+                fitting._ids.clear()
             return
         self.spawner.server.port = urlsplit(await self.spawner.start()).port
         if self.verb == "poll":

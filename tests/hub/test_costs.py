@@ -12,7 +12,7 @@ import pytest
 from accounts import TINY_JOVYAN, real_account
 from lone import lone_spawner
 from measure import memory
-from podmanspawner import server, transport
+from podmanspawner import fitting, transport
 
 NEW = ["inspect image", "create container", "start container", "inspect container"]
 PROBE = ["list containers", "read the users", "read /etc/passwd", "remove container"]
@@ -39,7 +39,7 @@ while True:
 @pytest.fixture
 def requests(monkeypatch):
     """Return a function: which requests there were since its last call, in order."""
-    monkeypatch.setattr(server, "_ids", {})  # of former accounts of that uid
+    monkeypatch.setattr(fitting, "_ids", {})  # of former accounts of that uid
     records = []
     handler = logging.Handler()
     handler.emit = records.append

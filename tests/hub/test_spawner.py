@@ -22,7 +22,7 @@ from accounts import TINY_JOVYAN, real_account
 from free_ports import free_port
 from lone import lone_spawner
 from measure import measured_loop
-from podmanspawner import PortTaken, UserPodman, cgroups, server
+from podmanspawner import PortTaken, UserPodman, cgroups, launching
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ async def test_start_tells_its_stages(user):
 
 
 async def test_the_image_is_prepared_once(user, monkeypatch):
-    monkeypatch.setattr(server, "_prepared", {})
+    monkeypatch.setattr(launching, "_prepared", {})
     told = []
     for options in ({"user_mapping": "root", "container_user": "0:0"}, {}, {}):
         spawner = lone_spawner(user.name, **options)
@@ -129,7 +129,7 @@ async def test_a_taken_port_is_tried_again(user):
     try:
         await asyncio.sleep(0.2)
         with UserPodman.for_user(user.name) as podman:
-            launch = partial(server.launch, podman, lone_spawner(user.name)._settings())
+            launch = partial(launching.launch, podman, lone_spawner(user.name)._settings())
             started = launch(pick_port=lambda _host: offers.pop(0))
             assert started.port == free
             podman.remove(started.id)

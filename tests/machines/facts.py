@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "src")]
 
 from accounts import TINY_JOVYAN, booted, real_account
-from podmanspawner import UserPodman, server
+from podmanspawner import UserPodman, launching
 from podmanspawner.names import ServerName
 from podmanspawner.settings import ServerSettings
 
@@ -28,7 +28,7 @@ def of_a_server() -> dict[str, str]:
     with real_account() as user:
         user.load(TINY_JOVYAN)
         with UserPodman.for_user(user.name) as podman:
-            started = server.launch(podman, settings, pull_policy="never")
+            started = launching.launch(podman, settings, pull_policy="never")
             words = "{{.OCIRuntime}} {{.HostConfig.NetworkMode}}"
             runtime, network = user.podman("inspect", "-f", words, started.id).split()
             podman.remove(started.id)

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from accounts import TINY
-from podmanspawner import UserPodman, compat, server
+from podmanspawner import UserPodman, compat, fitting
 from podmanspawner.builder import build
 from podmanspawner.flags.table import FLAGS, LETTERS
 from podmanspawner.names import ServerName
@@ -116,7 +116,7 @@ def by_podman(ada, podman):
 @pytest.fixture(scope="module")
 def by_us(ada, podman):
     """Return the same, by way of the settings."""
-    facts = server.image_facts(podman, podman.images.inspect(TINY))
+    facts = fitting.image_facts(podman, podman.images.inspect(TINY))
 
     def create(*flags):
         settings = ServerSettings(image=TINY, server=ServerName("1", "ada"), home_target="")

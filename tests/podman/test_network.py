@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from accounts import TINY_JOVYAN
-from podmanspawner import SpecError, UserPodman, server
+from podmanspawner import SpecError, UserPodman, launching, server
 from podmanspawner.names import ServerName
 from podmanspawner.settings import ServerSettings
 
@@ -79,7 +79,7 @@ def launch(podman):
             hub_port=hub_port,
             **options,
         )
-        return server.launch(podman, settings, pull_policy="never")
+        return launching.launch(podman, settings, pull_policy="never")
 
     yield run
     for container in podman.containers():
@@ -188,7 +188,7 @@ def test_a_kept_container_keeps_its_ports(podman, launch, ada):
     extra = ada.podman("port", started.id, "8501/tcp")
     podman.stop(started.id, seconds=0)
     settings = {**options, "cmd": ["sh", "-c", ASK]}
-    again = server.launch(
+    again = launching.launch(
         podman,
         ServerSettings(
             image=TINY_JOVYAN,

@@ -13,7 +13,7 @@ import pytest
 
 from accounts import TINY_JOVYAN, booted, change_accounts
 from devices import cdi_device
-from podmanspawner import ContainerSpec, SpecError, UserPodman, cgroups, server
+from podmanspawner import ContainerSpec, SpecError, UserPodman, cgroups, fitting, launching, server
 from podmanspawner.builder import build
 from podmanspawner.names import ServerName, slug
 from podmanspawner.settings import ServerSettings
@@ -38,7 +38,7 @@ def shown(podman):
             **options,
         )
         image = podman.images.inspect(TINY_JOVYAN)
-        facts = server.image_facts(podman, image, settings.container_user)
+        facts = fitting.image_facts(podman, image, settings.container_user)
         spec = replace(build(settings, facts, podman.account, port=1), ports=())
         result = podman.run(spec, seconds=60)
         assert result.exit_code == 0, result.output
@@ -174,7 +174,7 @@ def test_servers_with_ids_of_their_own(podman, ada):
         user_mapping="auto-userns:size=2048",
         home_target="",
     )
-    facts = server.image_facts(podman, podman.images.inspect(TINY_JOVYAN))
+    facts = fitting.image_facts(podman, podman.images.inspect(TINY_JOVYAN))
     made = []
     try:
         for name in ("one", "two"):
@@ -238,7 +238,7 @@ def test_annotations_reach_the_runtime(podman, shown):
         extra_annotations={"example.org/team": "ü"},
     )
     image = podman.images.inspect(TINY_JOVYAN)
-    spec = build(settings, server.image_facts(podman, image), podman.account, port=18997)
+    spec = build(settings, fitting.image_facts(podman, image), podman.account, port=18997)
     made = podman.create(spec)
     try:
         podman.start(made)
@@ -294,7 +294,7 @@ def test_limits_are_enforced_or_refused(podman, caplog):
         cmd=["sh", "-c", "cd /sys/fs/cgroup; cat memory.max cpu.max pids.max; exec sleep 60"],
         **LIMITS,
     )
-    launch = partial(server.launch, podman, pull_policy="never")
+    launch = partial(launching.launch, podman, pull_policy="never")
     try:
         if cgroups.obstacles(podman.account):
             with pytest.raises(SpecError, match="cannot be enforced.*unenforced_limits"):
@@ -380,11 +380,11 @@ def test_kept_groups(in_a_group):
     in_a_group.remove(made)
     try:
         if runtime.endswith("crun"):
-            started = server.launch(in_a_group, settings, pull_policy="never")
+            started = launching.launch(in_a_group, settings, pull_policy="never")
             assert "65534" in first_line(in_a_group, started.id).split()
         else:
             with pytest.raises(SpecError, match=f"crun.* has '{runtime}'; install") as caught:
-                server.launch(in_a_group, settings, pull_policy="never")
+                launching.launch(in_a_group, settings, pull_policy="never")
             assert caught.value.option == "keep_groups"
     finally:
         in_a_group.remove(settings.server.container())

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from accounts import TINY_JOVYAN
-from podmanspawner import PodmanError, SpecError, UserPodman, server
+from podmanspawner import PodmanError, SpecError, UserPodman, launching, server
 from podmanspawner.names import ServerName
 from podmanspawner.settings import ServerSettings
 from podmanspawner.vault import prefix
@@ -47,7 +47,7 @@ def nothing_left_over(podman):
 
 
 def launch(podman, **options):
-    return server.launch(podman, replace(SETTINGS, **options), pull_policy="never")
+    return launching.launch(podman, replace(SETTINGS, **options), pull_policy="never")
 
 
 def printed(podman, started):

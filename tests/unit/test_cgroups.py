@@ -9,8 +9,8 @@ import pytest
 from podmanspawner.account import Account
 from podmanspawner.cgroups import CONTROLLERS, obstacles
 from podmanspawner.errors import SpecError
+from podmanspawner.fitting import enforceable
 from podmanspawner.names import ServerName
-from podmanspawner.server import enforceable
 from podmanspawner.settings import ServerSettings
 from specs import ACCOUNT
 

@@ -24,8 +24,8 @@ from podmanspawner import (
 )
 from podmanspawner.credentials import HEADER, Credentials, Keyring
 from podmanspawner.images import _not_pulled
+from podmanspawner.launching import _pulling
 from podmanspawner.pulls import MAX_LAYERS, Progress, PullStream
-from podmanspawner.server import _pulling
 from podmanspawner.transports import local_source, name_here, registry_name, repository
 
 A, B = "a" * 12, "b" * 12

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from podmanspawner import builder, ports, server
+from podmanspawner import builder, fitting, ports
 from podmanspawner.images import probe_labels
 from podmanspawner.transports import name_here
 
@@ -70,11 +70,11 @@ class Case:
     @cached_property
     def settings(self) -> ServerSettings:
         """The settings, with what the engine decides."""
-        return server.for_engine(self.intent.settings, self.podman)
+        return fitting.for_engine(self.intent.settings, self.podman)
 
     def facts(self, image: Image) -> ImageFacts:
         """Return what is known of the image and of its user."""
-        return server.image_facts(self.podman, image, self.intent.settings.container_user)
+        return fitting.image_facts(self.podman, image, self.intent.settings.container_user)
 
     def bare(self, image: Image, settings: ServerSettings) -> ContainerSpec:
         """Return a container as a server's, without anything that is the user's own.
@@ -93,7 +93,7 @@ class Case:
             extra_ports=(),
             healthcheck={"cmd": "none"},
         )
-        settings = server.enforceable(settings, self.account)
+        settings = fitting.enforceable(settings, self.account)
         port = ports.free_port(settings.host_ip)
         spec = builder.build(settings, self.facts(image), self.account, port=port)
         return replace(spec, name=None, labels=probe_labels())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from podmanspawner import builder, cgroups, reach, server
+from podmanspawner import builder, cgroups, fitting, reach
 
 from . import host
 from .findings import Check, Seen, failure, ok, warning
@@ -92,7 +92,7 @@ def limits(case: Case) -> Seen:
 def network(case: Case) -> Seen:
     """Look whether the server's network can be made."""
     settings = case.settings
-    server.demand_network(case.podman, settings)
+    fitting.demand_network(case.podman, settings)
     mode, _, names = reach.network(settings)
     if mode in ("pasta", "slirp4netns") and not host.which(mode):
         package = {"pasta": "passt"}.get(mode, mode)

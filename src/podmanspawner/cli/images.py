@@ -16,8 +16,8 @@ import click
 from podmanspawner import privileges
 from podmanspawner.answers import one_line
 from podmanspawner.errors import PodmanError, PodmanSpawnerError
+from podmanspawner.fitting import for_engine
 from podmanspawner.pulls import Progress
-from podmanspawner.server import for_engine
 from podmanspawner.transports import name_here
 
 from .accounts import complain, places
