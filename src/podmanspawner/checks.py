@@ -77,6 +77,8 @@ def words(option: str, value: Sequence[str] | None) -> tuple[str, ...] | None:
         return None
     if isinstance(value, str):
         raise SpecError(option, f"{value!r} is one text; write a list of words: [{value!r}]")
+    if not isinstance(value, (list, tuple)):
+        raise SpecError(option, f"{value!r} is no list; write a list of words")
     for word in value:
         if not isinstance(word, str) or "\0" in word:
             raise SpecError(option, f"{word!r} is no word; use texts without NUL characters")

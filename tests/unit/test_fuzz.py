@@ -216,6 +216,7 @@ VALUES = (
     BRACES,
 )
 @example([{"target": "/a", "relabel": []}], {}, {}, "")
+@example([{"type": "bind", "source": "/a", "target": "/a", "options": False}], {}, {}, "")
 def test_mounts(entries, volumes, tmpfs, home):
     settings = ServerSettings(
         image="a",
