@@ -17,7 +17,7 @@ from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from . import answers, checks
+from . import answers, checks, complaints
 from .account import Account
 from .activation import Activation, PodmanService, service_for
 from .answers import Container, EngineInfo, Event, ExecResult, RunResult
@@ -25,7 +25,6 @@ from .errors import (
     ContainerNotFound,
     ImageNotFound,
     PodmanError,
-    PortTaken,
     ServiceError,
     SpecError,
     UntrustedServiceError,
@@ -170,38 +169,9 @@ class UserPodman(RestClient):
             lock.release()
 
     def _explain_create(self, error: PodmanError, spec: ContainerSpec) -> None:
-        """Ask what was wrong: versions differ in the status, and it says little in all of them."""
-        if refused := answers.refused_security(error.message):
-            raise SpecError(refused[0], f"{refused[1]}. ({error.message})") from error
-        missing_source = answers.missing_path(error.message)
-        for device in spec.devices:
-            # Podman 4.3 panics where no CDI specification exists at all
-            nowhere = "=" in device and "slice bounds out of range" in error.message
-            if nowhere or (missing_source and device.startswith(missing_source)):
-                raise SpecError(
-                    "devices",
-                    f"the host has no {device}, or {self.account.name} may not see it. CDI names, "
-                    "which gpus stands for, are looked up in /etc/cdi and /run/cdi.",
-                ) from error
-        if field := answers.malformed_field(error.message):
-            raise SpecError(
-                "extra_spec",
-                f"the engine takes no such value for {field!r}; see Podman's API reference, "
-                f"ContainerCreateLibpod. ({error.message})",
-            ) from error
-        if zone := answers.unknown_zone(error.message):
-            raise SpecError(
-                "extra_spec",
-                f"the host has no time zone {zone}, which is /usr/share/zoneinfo/{zone}.",
-            ) from error
-        if missing_source:
-            options = [m.option for m in spec.mounts if m.source == missing_source]
-            options += ["extra_spec"] if spec.extra else ["volumes"]
-            raise SpecError(
-                options[0],
-                f"the source {missing_source} does not exist, or {self.account.name} may not see "
-                "it. Create it on the host, or correct the option.",
-            ) from error
+        """Raise what was wrong, if that can be told."""
+        if told := complaints.of_create(error.message, spec, self.account.name):
+            raise told from error
         if not self.images.exists(spec.image):
             raise ImageNotFound(
                 f"{self.account.name} has no image {spec.image}. Pull or load it first, or set "
@@ -222,22 +192,8 @@ class UserPodman(RestClient):
         try:
             self.request(operation, "POST", f"containers/{_segment(container)}/start")
         except PodmanError as error:
-            if "address already in use" in error.message.lower():
-                raise PortTaken(
-                    f"{error.message}. Another process took the port meanwhile: try again with "
-                    "another one.",
-                    operation=operation,
-                    status=error.status,
-                ) from error
-            if refused := answers.refused_option(error.message):
-                raise SpecError(refused[0], f"{refused[1]}. ({error.message})") from error
-            if program := answers.missing_program(error.message):
-                raise SpecError(
-                    "cmd",
-                    f"the image has no program {program!r}, the first word of cmd, or of "
-                    "entrypoint where there is one; or mem_limit or cpu_limit cannot be applied "
-                    f"because no cgroup is delegated. {error.message}",
-                ) from error
+            if told := complaints.of_start(error):
+                raise told from error
             raise
 
     def wait(self, container: str, *, seconds: float | None = None) -> int:
@@ -352,7 +308,7 @@ class UserPodman(RestClient):
         try:
             return Container.parse(self.request_json(operation, "GET", path), operation)
         except PodmanError as error:
-            rest = answers.without_storage(error.message)
+            rest = complaints.without_storage(error.message)
             if not rest:
                 raise
         for found in self._listed(operation, {"id": [rest]}):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import answers, certs, ports, sources, vault
+from . import certs, complaints, ports, sources, vault
 from .builder import build
 from .errors import PodmanError, PortTaken, SpecError
 from .fitting import IMAGES_KNOWN, demand_network, enforceable, for_engine, image_facts
@@ -254,7 +254,7 @@ def _create(podman: UserPodman, server: ServerName, planned: _Planned) -> str:
     try:
         return podman.create(planned.spec)
     except PodmanError as error:
-        if not answers.name_taken(error.message):
+        if not complaints.name_taken(error.message):
             raise
     _make_room(podman, server, planned.name)
     return podman.create(planned.spec)

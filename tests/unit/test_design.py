@@ -35,6 +35,7 @@ ORDER = [
     "secrets",
     "certs",
     "spec",
+    "complaints",
     "settings",
     "files",
     "privileges",
