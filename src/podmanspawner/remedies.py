@@ -45,8 +45,18 @@ _REMEDIES = (
         r"unexpected end of JSON input",
         (
             "One of its files was left empty, by a crash or a full disk. If it is {store}/secrets/"
-            "secrets.json or {store}/secrets/filedriver/secretsdata.json, remove it as {name}: "
-            "only secrets are lost, and those of servers are made anew"
+            "secrets.json or {store}/secrets/filedriver/secretsdata.json, remove both as {name}, "
+            "and try again when its service has been idle for some seconds: only secrets are "
+            "lost, and those of servers are made anew"
+        ),
+    ),
+    (
+        r"no secret data with ID",
+        (
+            "A secret has lost its data, by a crash, and cannot be removed any more. Remove "
+            "{store}/secrets/secrets.json and {store}/secrets/filedriver/secretsdata.json as "
+            "{name}, and try again when its service has been idle for some seconds: all its "
+            "secrets are lost, and those of servers are made anew"
         ),
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -60,13 +61,22 @@ def threads():
     return sum("podmanspawner" in thread.name for thread in threading.enumerate())
 
 
+def descriptors() -> dict[str, str]:
+    """Return what this process has open, by number."""
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # that of the list itself
+            found[number] = os.readlink(f"/proc/self/fd/{number}")
+    return found
+
+
 class Resources:
     """What this process uses; it must come back to that."""
 
     def __init__(self) -> None:
         Path("/proc/self/clear_refs").write_text("5")  # ref: proc(5), forget the peak
         self.threads = threads()
-        self.descriptors = len(os.listdir("/proc/self/fd"))
+        self.descriptors = descriptors()
         self.resident = self._status("VmRSS")
 
     @staticmethod
@@ -82,10 +92,11 @@ class Resources:
     def demand_level(self) -> None:
         end = time.monotonic() + 2
         while True:
-            now = threads(), len(os.listdir("/proc/self/fd"))
-            if now[0] <= self.threads and now[1] <= self.descriptors:
+            more, now = threads() - self.threads, descriptors()
+            if more <= 0 and len(now) <= len(self.descriptors):
                 return
-            assert time.monotonic() < end, (now, self.threads, self.descriptors)
+            new = {number: link for number, link in now.items() if number not in self.descriptors}
+            assert time.monotonic() < end, f"{more} threads more; {new}"
             time.sleep(0.01)
 
 

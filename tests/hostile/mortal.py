@@ -263,6 +263,13 @@ class Site:
             connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
             assert b" 200 " in connection.recv(100)
 
+    def end_services(self) -> None:
+        """End those of former Hubs: else the next one uses them, and does not listen itself."""
+        for pid in self.account.processes("system service"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.hub.until(lambda: not self.account.processes("system service"))
+
     def demand_killed(self) -> None:
         """See that the service has been killed, a moment ago."""
         assert (self.hub.folder / "killed").exists(), "it was not killed"
@@ -284,14 +291,14 @@ class Site:
         assert self._locks_without_owner() == 0
         return found
 
-    def remove_empty_secrets(self) -> None:
-        """Do what faults.md says of an empty file of secrets; there must be one."""
+    def mend_secrets(self) -> None:
+        """Do what faults.md says of an empty file of secrets, or a secret without data."""
         folder = self._storage() / "secrets"
         files = [folder / "secrets.json", folder / "filedriver/secretsdata.json"]
-        empty = [file for file in files if file.exists() and not file.stat().st_size]
-        assert empty, "no such file"
-        for file in empty:
-            self.account.run("rm", str(file))
+        self.account.run("rm", "-f", *map(str, files))
+        self.await_patience()
+        self.end_services()
+        self._kills.append(time.monotonic())
         self.secrets_mended += 1
 
     # what there is

@@ -359,18 +359,51 @@ async def test_the_engine_does_not_start(user, fault):
     await all_is_well_again(user)
 
 
-@pytest.mark.parametrize("file", ["secrets.json", "filedriver/secretsdata.json"])
+FILES = ("secrets.json", "filedriver/secretsdata.json")
+
+
+@pytest.mark.parametrize("file", FILES)
 async def test_a_file_of_the_secrets_is_empty(user, file):
     """Its service was killed while it wrote it; what the message says is enough."""
-    file = f"{user.account.home}/.local/share/containers/storage/secrets/{file}"
-    user.run("podman", "secret", "create", "own", "-", input="mine")
-    user.run("sh", "-c", f": >{file}")
+    await interrupted(user)
+    user.run("sh", "-c", f": >{secrets(user)}/{file}")
     said = await refused(user, token_as_secret="env")
     assert "unexpected end of JSON input" in said
-    assert f"{file}" in said
+    assert all(f"{secrets(user)}/{each}" in said for each in FILES)
     assert user.containers() == []
-    user.run("rm", file)
+    await mend_secrets(user)
     await all_is_well_again(user, token_as_secret="env")
+
+
+async def test_a_secret_has_lost_its_data(user):
+    """Its service was killed while it removed it; what the message says is enough."""
+    await interrupted(user)
+    user.run("rm", f"{secrets(user)}/{FILES[1]}")
+    said = await refused(user, token_as_secret="env")
+    assert "no secret data with ID" in said
+    assert all(f"{secrets(user)}/{each}" in said for each in FILES)
+    assert user.containers() == []
+    await mend_secrets(user)
+    await all_is_well_again(user, token_as_secret="env")
+
+
+def secrets(user):
+    return f"{user.account.home}/.local/share/containers/storage/secrets"
+
+
+async def mend_secrets(user):
+    user.run("rm", "-f", *(f"{secrets(user)}/{each}" for each in FILES))
+    while user.processes("system service"):
+        await asyncio.sleep(0.2)
+
+
+async def interrupted(user):
+    """Let there be a secret of the account's own, and that of a server which is forgotten."""
+    user.run("podman", "secret", "create", "own", "-", input="mine")
+    spawner = lone_spawner(user.name, token_as_secret="env")
+    await spawner.start()
+    spawner._let_go()
+    user.podman("rm", "-f", "-t", "0", "-a")
 
 
 async def test_locks_without_owners(user):

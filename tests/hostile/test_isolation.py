@@ -25,9 +25,9 @@ AGAIN_SECONDS = 1
 START_SECONDS = 60
 """The Hub's start_timeout."""
 LIES = [
-    ("wire: silence", "find"),
+    ("wire: silence", "inspect"),
     ("wire: a body that drips", "image"),
-    ("wire: chunks that drip", "find"),
+    ("wire: chunks that drip", "create"),
     ("wire: continue that drips", "inspect"),
     ("wire: silence after the headers", "pull"),
     ("wire: continue without end", "image"),
