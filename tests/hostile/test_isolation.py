@@ -27,7 +27,7 @@ START_SECONDS = 60
 LIES = [
     ("wire: silence", "inspect"),
     ("wire: a body that drips", "image"),
-    ("wire: chunks that drip", "create"),
+    ("wire: chunks that drip", "inspect"),
     ("wire: continue that drips", "inspect"),
     ("wire: silence after the headers", "pull"),
     ("wire: continue without end", "image"),
