@@ -329,12 +329,16 @@ def _growth(known: dict) -> list[str]:
             f"{one['memory']:.0f} MiB",
             f"{one['services']} services of Podman left",
         ]
-        for number, one in sorted(known["watching"].items(), key=lambda item: int(item[0]))
+        for number, one in sorted(
+            known["watching"]["numbers"].items(), key=lambda item: int(item[0])
+        )
     ]
-    powers = found["exponents"]
+    powers, hub = found["exponents"], known["watching"]["exponents"]
     told = (
-        f"\nWith the number of processes, a poll grows with the power {powers['poll']:.2f}, the "
-        f"processor time with {powers['cpu']:.2f}.\n"
+        "\nPowers of the number by which figures grow: of processes, a poll "
+        f"{powers['poll']:.2f}, the processor {powers.get('cpu', 0):.2f}, the memory "
+        f"{powers['memory']:.2f}; of containers, the processor {hub.get('cpu', 0):.2f}, the memory "
+        f"{hub['memory']:.2f}.\n"
     )
     return [*_table(header, rows), told]
 

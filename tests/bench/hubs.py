@@ -22,7 +22,7 @@ from accounts import SINGLEUSER, TINY_JOVYAN, real_account
 from contenders import LOCAL_ANSWERING, Place
 from hub import Hub
 from lone import ANSWERING
-from measure import cpu_of, memory, percentile, spread
+from measure import cpu_of, exponents, memory, percentile, spread
 
 CONNECTIONS = 8
 PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
@@ -344,7 +344,7 @@ def _milliseconds(text: str) -> float:
     return float(number) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
 
 
-def measure_watching(numbers: list[int], accounts: int, seconds: float) -> dict[int, dict]:
+def measure_watching(numbers: list[int], accounts: int, seconds: float) -> dict[str, dict]:
     """Let a Hub watch more and more containers; return what it takes of the machine."""
     with ExitStack() as stack:
         users = [stack.enter_context(real_account()) for _ in range(accounts)]
@@ -373,4 +373,4 @@ def measure_watching(numbers: list[int], accounts: int, seconds: float) -> dict[
             hub.until(
                 lambda: not any(model["servers"] for model in hub.api("GET", "users").json()), 120
             )
-            return found
+            return {"numbers": found, "exponents": exponents(found, ("cpu", "memory"))}

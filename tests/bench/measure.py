@@ -80,10 +80,18 @@ def spread(values) -> dict[str, float]:
     }
 
 
-def exponent(points: dict[int, float]) -> float:
-    """Return the power of the number by which a figure grows, by least squares of logarithms."""
-    logs = [(math.log(number), math.log(figure)) for number, figure in points.items()]
-    return statistics.linear_regression(*zip(*logs, strict=True)).slope
+def exponents(found: dict[int, dict[str, float]], names: tuple[str, ...]) -> dict[str, float]:
+    """Return the powers of the number by which figures grow, by least squares of logarithms."""
+    slopes = {}
+    for name in names:
+        logs = [
+            (math.log(number), math.log(one[name]))
+            for number, one in found.items()
+            if one[name] > 0
+        ]
+        if len(logs) > 1:
+            slopes[name] = statistics.linear_regression(*zip(*logs, strict=True)).slope
+    return slopes
 
 
 def report_loop(path: str) -> None:

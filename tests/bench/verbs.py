@@ -20,7 +20,7 @@ from accounts import TINY_JOVYAN, real_account
 from contenders import ALL, Asleep, Cli, Docker, Ours, Place, answers, remembered_spec
 from free_ports import free_port
 from lone import lone_spawner, memory_db
-from measure import cpu, exponent, measured_loop, memory, percentile, spread
+from measure import cpu, exponents, measured_loop, memory, percentile, spread
 from podmanspawner import Account
 from podmanspawner.answers import ContainerState
 from podmanspawner.watch import Watch
@@ -228,12 +228,7 @@ def measure_growth(numbers: list[int], seconds: float, interval: float = 30.0) -
     with real_account() as user:
         for number in numbers:
             found[number] = _grown(user, number, seconds, interval)
-    points = {
-        name: {number: one[name] for number, one in found.items() if one[name] > 0}
-        for name in ("poll", "cpu")
-    }
-    exponents = {name: exponent(each) for name, each in points.items() if len(each) > 1}
-    return {"numbers": found, "exponents": exponents}
+    return {"numbers": found, "exponents": exponents(found, ("poll", "cpu", "memory"))}
 
 
 def _grown(user, number: int, seconds: float, interval: float) -> dict:
