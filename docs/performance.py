@@ -337,8 +337,8 @@ def _growth(known: dict) -> list[str]:
     told = (
         "\nPowers of the number by which figures grow: of processes, a poll "
         f"{powers['poll']:.2f}, the processor {powers.get('cpu', 0):.2f}, the memory "
-        f"{powers['memory']:.2f}; of containers, the processor {hub.get('cpu', 0):.2f}, the memory "
-        f"{hub['memory']:.2f}.\n"
+        f"{powers['memory']:.2f}; of containers, the processor {hub.get('cpu', 0):.2f}, the "
+        f"memory {hub['memory']:.2f}.\n"
     )
     return [*_table(header, rows), told]
 
