@@ -308,11 +308,12 @@ class UserPodman(RestClient):
         try:
             return Container.parse(self.request_json(operation, "GET", path), operation)
         except PodmanError as error:
-            rest = complaints.without_storage(error.message)
-            if not rest:
+            if not complaints.without_storage(error.message):
                 raise
-        for found in self._listed(operation, {"id": [rest]}):
-            return found
+        for filters in ({"id": [container]}, {"name": [f"^{re.escape(container)}$"]}):
+            for found in self._listed(operation, filters):
+                if container in (found.id, found.name):
+                    return found
         raise ContainerNotFound(f"{container} has just been removed.", operation=operation)
 
     def containers(self, labels: Mapping[str, str] | None = None) -> list[Container]:

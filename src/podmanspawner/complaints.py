@@ -90,13 +90,13 @@ def name_taken(message: str) -> bool:
     return re.search(r"name .* is already in use", message) is not None
 
 
-def without_storage(message: str) -> str:
-    """Return the id of a container that cannot be inspected for want of its storage, or nothing.
+def without_storage(message: str) -> bool:
+    """Whether an error says that a container cannot be inspected for want of its storage.
 
     So is one whose removal was broken off: the engine's database still has it.
     """
-    said = re.search(r'container from store "([0-9a-f]{64})": container not known', message)
-    return said[1] if said else ""
+    lost = r'container from store "[0-9a-f]{64}": container not known|layer not known'
+    return re.search(lost, message) is not None
 
 
 def missing_program(message: str) -> str | None:

@@ -513,3 +513,28 @@ async def test_many_starts_at_once(user, ada, tell):
     assert len(user.containers()) == 20
     await asyncio.gather(*(spawner.stop(now=True) for spawner in spawners))
     assert user.containers() == ada.containers() == []
+
+
+LOSE_LAYER = """
+import json, sys
+store, name = sys.argv[1:]
+containers = json.load(open(f"{store}/overlay-containers/containers.json"))
+(layer,) = (one["layer"] for one in containers if name in one["names"])
+path = f"{store}/overlay-layers/layers.json"
+layers = [one for one in json.load(open(path)) if one["id"] != layer]
+json.dump(layers, open(path, "w"))
+"""
+
+
+async def test_a_container_has_lost_its_layer(user):
+    """Its service was killed in the middle of its removal; the next start removes the rest."""
+    spawner = lone_spawner(user.name)
+    await spawner.start()
+    spawner._let_go()
+    (name,) = user.containers()
+    user.podman("stop", "-t", "0", name)
+    store = f"{user.account.home}/.local/share/containers/storage"
+    user.run("python3", "-c", LOSE_LAYER, store, name)
+    with pytest.raises(subprocess.CalledProcessError):
+        user.podman("inspect", name)
+    await all_is_well_again(user)
