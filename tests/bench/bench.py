@@ -87,7 +87,12 @@ def memory(network: str, effort: Effort) -> dict[str, dict]:
         said = subprocess.check_output(
             [
                 *(sys.executable, TOP / "tests" / "machines" / "machine.py", name),
-                *("python", TOP / "tests" / "bench" / "bench.py", "--print", "memory"),
+                *(
+                    "python",
+                    "tests/bench/bench.py",
+                    "--print",
+                    "memory",
+                ),
             ],
             text=True,
         )
