@@ -28,7 +28,17 @@ monitors() {  # conmon of these containers
 children() {  # what they monitor
     for pid in $found; do
         grep -lx "PPid:[[:space:]]*$pid" /proc/[0-9]*/status 2>/dev/null | cut -d/ -f3
+    done | while read -r pid; do
+        ! cleans_up "$pid" && lives "$pid" && echo "$pid"
     done
+}
+cleans_up() {  # Podman, or conmon on the way to it, after the end; in no container
+    [ "$(readlink "/proc/$1/ns/pid")" = "$(readlink /proc/self/ns/pid)" ] && {
+        grep -qx conmon "/proc/$1/comm" || grep -qzx cleanup "/proc/$1/cmdline"
+    } 2>/dev/null
+}
+lives() {
+    grep -q '^State:[[:space:]]*[^XZ]' "/proc/$1/status" 2>/dev/null
 }
 states() {  # what the runtimes know of: id and program
     for pid in $found; do

@@ -188,7 +188,8 @@ class Vigil(Given):
                 found = podman.inspect(found.id)
             if found.state.running:
                 return server.watch(podman.account, found, self._reach_ip, port)
-            cut_short |= server.end_forgotten(podman, found.id)
+            if not has_ended:
+                cut_short |= server.end_forgotten(podman, found.id)
             if self._starved:  # a busy engine may have missed it
                 found = replace(found, state=replace(found.state, oom_killed=True))
             code = self._bury(podman, found)

@@ -16,6 +16,12 @@ from accounts import TINY_JOVYAN
 from lone import lone_spawner
 from podmanspawner import UserPodman
 
+ENDING = """
+httpd -f -p 8888 &
+trap 'exit "$1"' USR1
+while :; do sleep 0.05; done
+"""
+
 
 @pytest.fixture(scope="module")
 def user(ada):
@@ -74,6 +80,27 @@ async def test_the_end_is_told_at_once(running, user, tell):
     tell(f"a killed server is told to the Hub after {1000 * (told - killed):.0f} ms")
     assert await running.poll() == 137
     assert user.containers() == []
+
+
+@pytest.fixture
+def ending(user, code):
+    """A server that ends by itself when it gets a signal."""
+    return lone_spawner(user.name, cmd=["sh", "-c", ENDING, "sh", str(code)])
+
+
+@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize("code", [0, 3])
+async def test_an_ordinary_end_is_told_as_it_was(ending, user, code, held, caplog, monkeypatch):
+    """Podman's own clean-up after it is at work then, and is let finish."""
+    if not held:
+        monkeypatch.setattr("podmanspawner.server.watch", lambda *_: None)
+    await ending.start()
+    user.podman("kill", "--signal", "USR1", *user.containers())
+    while (told := await ending.poll()) is None:
+        await asyncio.sleep(0.01)
+    assert told == code
+    assert f"ended with exit code {code}" in caplog.text
+    assert "forgotten" not in caplog.text
 
 
 async def test_a_stop_is_not_told(running, user):
