@@ -90,7 +90,9 @@ def ending(user, code):
 
 @pytest.mark.parametrize("held", [True, False])
 @pytest.mark.parametrize("code", [0, 3])
-async def test_an_ordinary_end_is_told_as_it_was(ending, user, code, held, caplog, monkeypatch):
+async def test_an_ordinary_end_is_told_as_it_was(  # noqa: PLR0917, fixtures
+    ending, user, code, held, caplog, monkeypatch
+):
     """Podman's own clean-up after it is at work then, and is let finish."""
     if not held:
         monkeypatch.setattr("podmanspawner.server.watch", lambda *_: None)
