@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -88,7 +89,12 @@ class Given(PodmanOptions):
         return seconds
 
     async def _with_podman(
-        self, work: Callable[[UserPodman], T], account_name: str = "", *, heavy: bool = False
+        self,
+        work: Callable[[UserPodman], T],
+        account_name: str = "",
+        *,
+        heavy: bool = False,
+        end_by: float | None = None,
     ) -> T:
         """Do blocking work with the account's Podman, or another's, off the event loop."""
         name = account_name or self._account_name
@@ -98,6 +104,8 @@ class Given(PodmanOptions):
             account = Account.lookup(name)
             with contextlib.closing(UserPodman(self._service(account))) as podman:
                 opened.append(podman)
+                if end_by is not None:
+                    podman.end_by(end_by)
                 try:
                     return work(podman)
                 except UntrustedServiceError as error:
@@ -110,14 +118,20 @@ class Given(PodmanOptions):
 
         return await in_thread(name, run, cancel=cancel, heavy=heavy)
 
-    async def _surely(self, work: Callable[[UserPodman], T]) -> T:
-        """Do as :meth:`_with_podman`, and once more from the beginning if the service dies."""
+    async def _surely(self, work: Callable[[UserPodman], T], *, seconds: float = 60.0) -> T:
+        """Do as :meth:`_with_podman`, and once more from the beginning if the service dies.
+
+        Args:
+            work: what is to be done.
+            seconds: limit for all that is asked of the service.
+        """
+        with_podman = partial(self._with_podman, work, end_by=time.monotonic() + seconds)
         for _ in range(_TRIES - 1):
             try:
-                return await self._with_podman(work)
+                return await with_podman()
             except ServiceError as error:
                 self.log.warning("Trying again: %s", error)
-        return await self._with_podman(work)
+        return await with_podman()
 
     def _service(self, account: Account) -> PodmanService:
         return service_for(

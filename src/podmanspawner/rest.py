@@ -66,6 +66,7 @@ class RestClient:
         self._service = service
         self._awake = False
         self._cancelled = False
+        self._end: float | None = None
         self._reading = False
         self._turn = threading.Lock()
         self._pace = _paces.setdefault(self.account.uid, Pace())
@@ -107,6 +108,10 @@ class RestClient:
             self._cancelled = True
             if self._reading:
                 self._adapter.interrupt()
+
+    def end_by(self, end: float) -> None:
+        """Let no call last beyond this moment of ``time.monotonic``, and none begin after it."""
+        self._end = end
 
     def ping(self) -> tuple[int, ...]:
         """Wake the service and return the engine's version.
@@ -198,6 +203,7 @@ class RestClient:
         """
         self._begin(operation, only_reads=stream or only_reads or method == "GET")
         began = time.monotonic()
+        seconds = self._in_time(operation, seconds)
         allowance = Allowance(seconds, max_bytes, pace=self._pace if paced else None)
         try:
             with self._adapter.allowing(allowance):
@@ -251,6 +257,19 @@ class RestClient:
             if self._cancelled:
                 raise ServiceError(f"Given up before: {operation}.")
             self._reading = only_reads
+
+    def _in_time(self, operation: str, seconds: float | None) -> float | None:
+        """Return how long a call may take, with what is left for all of them."""
+        if self._end is None:
+            return seconds
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise UntrustedServiceError(
+                f"The Podman service of {self.account.name} took too long for what it was asked "
+                f"before; given up before: {operation}. If the host is merely busy, try again.",
+                reason="deadline",
+            )
+        return left if seconds is None else min(seconds, left)
 
     def request_json(self, operation: str, method: str, path: str, **options: Any) -> object:
         """Do as :meth:`request` and return the answer's JSON."""

@@ -43,6 +43,11 @@ if TYPE_CHECKING:
     from .credentials import Keyring
     from .watch import Watch
 
+_STOP_SECONDS = 60.0
+"""Beside the grace period."""
+_DELETE_SECONDS = 300.0
+"""Volumes may be large."""
+
 metrics.publish()
 
 
@@ -168,7 +173,8 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
             watch.be_silent()
         seconds = 0 if now else self._grace_period
         try:
-            await self._surely(partial(self._stop, seconds=seconds, watch=watch))
+            stop = partial(self._stop, seconds=seconds, watch=watch)
+            await self._surely(stop, seconds=seconds + _STOP_SECONDS)
         except PodmanSpawnerError as error:
             await self._end_without_engine(error, seconds=seconds)
         finally:
@@ -179,7 +185,7 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
     async def delete_forever(self) -> None:
         """Remove what the server leaves, because it is deleted, alone or with its user."""
         try:
-            deleted = await self._surely(self._delete)
+            deleted = await self._surely(self._delete, seconds=_DELETE_SECONDS)
         except AccountError as error:  # nor is there anything of it
             self.log.info("Nothing to delete of %s: %s", self._log_name, error)
             return

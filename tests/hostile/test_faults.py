@@ -26,6 +26,7 @@ from free_ports import free_port
 from hub import Hub
 from lone import ANSWERING, lone_spawner
 from podmanspawner import ContainerSpec, UserPodman, ports
+from podmanspawner import spawner as verbs
 
 OF_SERVERS = ("conmon", "podman-init", "httpd", "slirp4netns", "rootlessport", "pasta")
 """Words in the command lines of what runs for a server."""
@@ -121,6 +122,25 @@ def kill(*pids):
 def kill_service(user):
     """End the service; the next one finds what is wrong by then."""
     kill(*user.processes(" system service"))
+
+
+async def test_the_service_hangs(user, monkeypatch):
+    """It takes connections and answers none of them: a stop has an end all the same."""
+    monkeypatch.setattr(verbs, "_STOP_SECONDS", 2.0)
+    spawner = await begin(user)
+    hanging = user.processes(" system service")
+    assert hanging
+    try:
+        for pid in hanging:
+            os.kill(pid, signal.SIGSTOP)
+        assert await spawner.poll() is None
+        began = time.monotonic()
+        await end(spawner, user)
+        assert 2 <= time.monotonic() - began < 10
+    finally:
+        for pid in hanging:
+            os.kill(pid, signal.SIGCONT)
+    await all_is_well_again(user)
 
 
 # two activations at once

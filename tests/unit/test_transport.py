@@ -38,8 +38,9 @@ ID = "a" * 64
 
 
 @pytest.fixture
-def fake(tmp_path):
+def fake(tmp_path, monkeypatch):
     """Return a function that starts a service with these answers."""
+    monkeypatch.setattr(rest, "_paces", {})  # what an earlier test owes
     made = []
 
     def start(answers=(), **options):
@@ -71,6 +72,27 @@ def test_bad_answer(fake, method, answer, reason):
         podman.request("ask", method, "thing", seconds=SECONDS, max_bytes=256 * KIB)
     assert caught.value.reason == reason
     assert time.monotonic() - began < SECONDS + 0.5
+
+
+def test_an_end_for_all_calls_together(fake):
+    """Each call is in time, or would be; then none begins any more."""
+
+    def late(connection):
+        time.sleep(0.4 * SECONDS)
+        connection.sendall(http(b"{}"))
+
+    service = fake({"GET thing": late})
+    podman = service.podman()
+    began = time.monotonic()
+    podman.end_by(began + SECONDS)
+    for _ in range(2):
+        podman.request("ask", "GET", "thing")
+    for said in ("did not finish its answer", "given up before: ask"):
+        with pytest.raises(UntrustedServiceError, match=said) as caught:
+            podman.request("ask", "GET", "thing")
+        assert caught.value.reason == "deadline"
+    assert SECONDS <= time.monotonic() - began < SECONDS + 0.2
+    assert len(service.requests) == 3
 
 
 @pytest.mark.parametrize("reader", ["read", "read1"])
