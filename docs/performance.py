@@ -190,25 +190,31 @@ STAGES = {
     "inspect image": "the engine: which image it is, with the connection",
     "before: create container": "the container's plan",
     "create container": "the engine: create",
-    "before: start container": "",
     "start container": "the engine: start",
-    "before: inspect container": "",
     "inspect container": "the engine: which process it is",
     "after": "the process is held, the server tried until it answers, its port's owner checked",
+    "whole": "all of it",
 }
-"""What happens in each; those without words take next to nothing."""
+"""What happens in each; what is between the last requests takes next to nothing."""
 
 
 def _profile(known: dict) -> list[str]:
-    found = known["profile"]
-    whole = found["whole"]["median"]
+    awake, asleep = known["profile"]["awake"], known["profile"]["asleep"]
+    whole = awake["whole"]["median"]
     rows = [
-        [STAGES[name], _spread(one, " ms"), f"{100 * one['median'] / whole:.1f} %"]
-        for name, one in found["stages"]
-        if STAGES[name]
+        [
+            words,
+            _spread(awake[stage], " ms"),
+            f"{100 * awake[stage]['median'] / whole:.1f} %",
+            _spread(asleep[stage], " ms"),
+        ]
+        for stage, words in STAGES.items()
     ]
-    rows.append(["all of it", _spread(found["whole"], " ms"), ""])
-    return _table(["", "takes", "of the start"], rows)
+    told = (
+        "\nWhile Podman wakes, only the Hub's options could be made ready: they take "
+        f"{_spread(asleep['options'], ' ms')}, less than another thread is worth.\n"
+    )
+    return [*_table(["", "takes", "of the start", "with a service asleep"], rows), told]
 
 
 def _loop(known: dict) -> list[str]:
@@ -294,16 +300,18 @@ def _memory(known: dict) -> list[str]:
 
 
 def _proxy(known: dict) -> list[str]:
-    header = ["", "requests a second", "median", "99th percentile", "large answers"]
+    header = ["", "Podman", "requests a second", "median", "99th percentile", "large answers"]
     rows = [
         [
             who,
+            engine,
             f"{one['requests']:.0f}",
             f"{one['p50']:.1f} ms",
             f"{one['p99']:.1f} ms",
             f"{one['mib']:.0f} MiB/s",
         ]
-        for who, one in known["proxy"].items()
+        for engine, networks in known["proxy"].items()
+        for who, one in networks.items()
     ]
     return _table(header, rows)
 
@@ -324,7 +332,7 @@ def _growth(known: dict) -> list[str]:
     rows += [
         [
             f"{int(number):,} containers, a whole Hub",
-            "",
+            f"{one['poll']:.0f} µs",
             f"{one['cpu']:.2f} %",
             f"{one['memory']:.0f} MiB",
             f"{one['services']} services of Podman left",
@@ -337,8 +345,8 @@ def _growth(known: dict) -> list[str]:
     told = (
         "\nPowers of the number by which figures grow: of processes, a poll "
         f"{powers['poll']:.2f}, the processor {powers.get('cpu', 0):.2f}, the memory "
-        f"{powers['memory']:.2f}; of containers, the processor {hub.get('cpu', 0):.2f}, the "
-        f"memory {hub['memory']:.2f}.\n"
+        f"{powers['memory']:.2f}; of containers, a poll {hub['poll']:.2f}, the processor "
+        f"{hub.get('cpu', 0):.2f}, the memory {hub['memory']:.2f}.\n"
     )
     return [*_table(header, rows), told]
 
@@ -368,9 +376,9 @@ SECTIONS = (
     ),
     Section(
         "Where the time of a start goes",
-        "PodmanSpawner's start of that server, with a service that is awake: four requests, "
-        "one after the other, since each needs what the one before told. What is not the "
-        "engine's is what could still be saved.",
+        "PodmanSpawner's start of that server: four requests, one after the other, since each "
+        "needs what the one before told. What is not the engine's is what could still be saved. "
+        "The first request to a service that is asleep is answered once it is awake.",
         ("profile",),
         _profile,
     ),

@@ -54,7 +54,7 @@ class Effort:
     watched_seconds: int = 30
     """One interval of the Hub's polls."""
     machines: tuple[str, ...] = ("forky",)
-    """Test machines on which memory is measured too: they have other helpers for networks."""
+    """Test machines with other helpers for networks, for what depends on these."""
     weighed: tuple[str, ...] = ("PodmanSpawner", "podmanclispawner", "dockerspawner")
 
 
@@ -69,34 +69,30 @@ def measured(effort: Effort) -> dict[str, Callable[[], object]]:
         "verbs": lambda: verbs.measure_verbs(lone, effort.rounds),
         "profile": lambda: verbs.measure_profile(lone, effort.rounds),
         "noticing": lambda: verbs.measure_noticing(effort.kills),
-        "memory": lambda: memory(lone, effort),
+        "memory": lambda: also_elsewhere(
+            "memory", verbs.measure_memory(lone, effort.weighed), effort
+        ),
         "growth": lambda: verbs.measure_growth([*effort.processes], effort.watched_seconds),
         "watching": lambda: hubs.measure_watching(
             [*effort.containers], effort.accounts, effort.watched_seconds
         ),
         "clicks": lambda: hubs.measure_clicks(hub, effort.clicks),
         "crowd": lambda: hubs.measure_crowd(hub, effort.accounts, effort.servers),
-        "proxy": lambda: hubs.measure_proxy(networks_here(), effort.seconds),
+        "proxy": lambda: also_elsewhere(
+            "proxy", hubs.measure_proxy(networks_here(), effort.seconds), effort
+        ),
     }
 
 
-def memory(network: str, effort: Effort) -> dict[str, dict]:
-    """Measure memory here and on test machines, by what each has of Podman and for networks."""
-    found = {machine()["Podman"]: verbs.measure_memory(network, effort.weighed)}
+def also_elsewhere(part: str, here: object, effort: Effort) -> dict[str, object]:
+    """Return figures of a part here and on test machines, by what each has of Podman."""
+    found = {machine()["Podman"]: here}
     for name in effort.machines:
+        boot = (sys.executable, TOP / "tests" / "machines" / "machine.py", name)
         said = subprocess.check_output(
-            [
-                *(sys.executable, TOP / "tests" / "machines" / "machine.py", name),
-                *(
-                    "python",
-                    "tests/bench/bench.py",
-                    "--print",
-                    "memory",
-                ),
-            ],
-            text=True,
+            [*boot, "python", "tests/bench/bench.py", "--print", part], text=True
         )
-        found |= json.loads(said.splitlines()[-1])["memory"]
+        found |= json.loads(said.splitlines()[-1])[part]
     return found
 
 

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
 import requests
@@ -32,9 +33,12 @@ NAMED = "of-the-bench"
 PROBE = """
 import sys
 sys.path[:0] = {path!r}
-from measure import report_loop
+from measure import report_loop, report_polls
 if {probed}:
     report_loop({report!r})
+else:
+    from podmanspawner import PodmanSpawner
+    report_polls({report!r}, PodmanSpawner)
 c.JupyterHub.log_level = "WARN"
 c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 120}}
 c.Spawner.http_timeout = 120
@@ -114,7 +118,7 @@ class Measured:
 
 
 class Probed(Hub):
-    """A Hub that tells how long its event loop was held, or is left in peace."""
+    """A Hub that tells how long its event loop was held, or only how long its polls took."""
 
     def __init__(self, folder: Path, *, probed: bool) -> None:
         self.report = folder / "loop.json"
@@ -126,7 +130,7 @@ class Probed(Hub):
         self._cpu = cpu_of(self.process.pid)
 
     def told(self) -> dict[str, list[float]]:
-        """Return how many milliseconds the loop was held, and ran, at a time since last time."""
+        """Return what it noted since last time, see ``measure``."""
         self.report.unlink(missing_ok=True)
         self.process.send_signal(signal.SIGUSR2)
         self.until(self.report.exists)
@@ -135,8 +139,9 @@ class Probed(Hub):
     def measured(self) -> Measured:
         used = cpu_of(self.process.pid) - self._cpu
         told = self.told()
-        worst, ran = max(zip(told["held"], told["ran"], strict=True))
-        return Measured(used, worst, ran, percentile(told["held"], 99))
+        held, ran = (told[name] or [0.0] for name in ("held", "ran"))
+        worst, ran_then = max(zip(held, ran, strict=True))
+        return Measured(used, worst, ran_then, percentile(held, 99))
 
     def click(self, user: str, name: str = "") -> float:
         """Start a server; return the seconds until the Hub says that it is ready."""
@@ -348,8 +353,9 @@ def measure_watching(numbers: list[int], accounts: int, seconds: float) -> dict[
     """Let a Hub watch more and more containers; return what it takes of the machine."""
     with ExitStack() as stack:
         users = [stack.enter_context(real_account()) for _ in range(accounts)]
-        extra = f"c.Spawner.cmd = {ANSWERING!r}\n"
+        extra = f"c.Spawner.cmd = {ANSWERING!r}\nc.Spawner.poll_interval = {seconds!r}\n"
         kinds = ["PodmanSpawner"]
+        lasting = 1.2 * seconds  # with the Hub's jitter, each is polled in that time
         with hubs(kinds, users, network="", image=TINY_JOVYAN, extra=extra, probed=False) as made:
             hub, found = made["PodmanSpawner"], {}
             wanted = [
@@ -361,10 +367,12 @@ def measure_watching(numbers: list[int], accounts: int, seconds: float) -> dict[
                     list(pool.map(lambda one: hub.click(*one), wanted[running:number]))
                 running = number
                 time.sleep(8)  # services go idle
+                hub.told()
                 before = cpu_of(hub.process.pid)
-                time.sleep(seconds)
+                time.sleep(lasting)
                 found[number] = {
-                    "cpu": 100 * (cpu_of(hub.process.pid) - before) / seconds,
+                    "cpu": 100 * (cpu_of(hub.process.pid) - before) / lasting,
+                    "poll": 1e6 * median(hub.told()["polls"]),
                     "memory": memory([hub.process.pid]) / 1024,
                     "services": sum(len(user.processes("system service")) for user in users),
                 }
@@ -373,4 +381,4 @@ def measure_watching(numbers: list[int], accounts: int, seconds: float) -> dict[
             hub.until(
                 lambda: not any(model["servers"] for model in hub.api("GET", "users").json()), 120
             )
-            return {"numbers": found, "exponents": exponents(found, ("cpu", "memory"))}
+            return {"numbers": found, "exponents": exponents(found, ("poll", "cpu", "memory"))}

@@ -100,11 +100,30 @@ def report_loop(path: str) -> None:
     ran: list[float] = []
     loop = asyncio.get_running_loop()
     loop.watching = loop.create_task(watch_loop(held, ran))  # or it would be collected
+    _report(path, {"held": held, "ran": ran})
 
+
+def report_polls(path: str, kind) -> None:
+    """Write how long the polls of a spawner took in seconds, whenever SIGUSR2 comes."""
+    took: list[float] = []
+    usual = kind.poll
+
+    async def poll(spawner):
+        began = time.perf_counter()
+        try:
+            return await usual(spawner)
+        finally:
+            took.append(time.perf_counter() - began)
+
+    kind.poll = poll
+    _report(path, {"polls": took})
+
+
+def _report(path: str, lists: dict[str, list[float]]) -> None:
     def report() -> None:
-        Path(f"{path}.new").write_text(json.dumps({"held": held or [0.0], "ran": ran or [0.0]}))
+        Path(f"{path}.new").write_text(json.dumps(lists))
         Path(f"{path}.new").rename(path)
-        held.clear()
-        ran.clear()
+        for one in lists.values():
+            one.clear()
 
-    loop.add_signal_handler(signal.SIGUSR2, report)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, report)

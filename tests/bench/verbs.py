@@ -115,44 +115,56 @@ class _Answered(logging.Handler):
             self.requests.append((time.perf_counter(), words, milliseconds / 1000))
 
 
-def measure_profile(network: str, rounds: int) -> dict[str, object]:
-    """Start servers of a service that is awake; return where the time of a start goes."""
+def measure_profile(network: str, rounds: int) -> dict[str, dict]:
+    """Start servers, of a service that is awake or not; return where the time of a start goes."""
     log, answered = logging.getLogger("podmanspawner.rest"), _Answered()
     level, log.level = log.level, logging.DEBUG
     log.manager._clear_cache()  # of what is logged
     log.addHandler(answered)
     try:
         with ExitStack() as stack:
-            place = _place(stack, network)
-            return asyncio.run(_profile(place, answered, rounds))
+            kinds = {"awake": Ours, "asleep": Asleep}
+            places = {name: (kind, _place(stack, network)) for name, kind in kinds.items()}
+            return asyncio.run(_profiles(places, answered, rounds))
     finally:
         log.removeHandler(answered)
         log.level = level
         log.manager._clear_cache()
 
 
-async def _profile(place: Place, answered: _Answered, rounds: int) -> dict[str, object]:
-    stages: dict[str, list[float]] = defaultdict(list)
-    whole = []
+async def _profiles(places, answered: _Answered, rounds: int) -> dict[str, dict]:
+    found: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in places}
     for number in range(-1, rounds):  # the first start copies the image
-        contender = Ours(place)
-        gc.collect()
-        answered.requests.clear()
-        began = last = time.perf_counter()
-        await contender.start()
-        end = time.perf_counter()
-        if number >= 0:
-            for done, words, seconds in answered.requests:
-                stages[f"before: {words}"].append(1000 * (done - seconds - last))
-                stages[words].append(1000 * seconds)
-                last = done
-            stages["after"].append(1000 * (end - last))
-            whole.append(1000 * (end - began))
-        await contender.stop()
+        for name, (kind, place) in places.items():
+            took = await _profile(kind(place), answered)
+            for stage, seconds in took.items() if number >= 0 else ():
+                found[name][stage].append(1000 * seconds)
     return {
-        "stages": [[name, spread(took)] for name, took in stages.items()],
-        "whole": spread(whole),
+        name: {stage: spread(took) for stage, took in stages.items()}
+        for name, stages in found.items()
     }
+
+
+async def _profile(contender, answered: _Answered) -> dict[str, float]:
+    """Start and stop; return the seconds of each stage, of all, and of the options alone."""
+    took = {}
+    contender.prepare()
+    gc.collect()
+    answered.requests.clear()
+    began = last = time.perf_counter()
+    await contender.start()
+    end = time.perf_counter()
+    for done, words, seconds in answered.requests:
+        took[f"before: {words}"] = done - seconds - last
+        took[words] = seconds
+        last = done
+    took |= {"after": end - last, "whole": end - began}
+    spawner = contender.spawner
+    began = time.perf_counter()
+    await spawner._settings_now(await spawner._image())
+    took["options"] = time.perf_counter() - began
+    await contender.stop()
+    return took
 
 
 def measure_noticing(kills: int) -> dict[str, float]:
