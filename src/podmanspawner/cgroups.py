@@ -64,7 +64,8 @@ def obstacles(account: Account, *, root: Path = ROOT, own: str | None = None) ->
 def memory_events(pid: int, *, root: Path = ROOT) -> str:
     """Return the path of the file that counts what lack of memory does to a process's cgroup.
 
-    Empty where there is none to be seen: cgroups v1, or a cgroup outside the Hub's namespace.
+    Empty where there is none to be seen: cgroups v1, no controller, or a cgroup outside the Hub's
+    namespace.
 
     ref: memory.events in the kernel's admin-guide/cgroup-v2
     """
@@ -74,7 +75,8 @@ def memory_events(pid: int, *, root: Path = ROOT) -> str:
         return ""
     if ".." in group.split("/"):  # one that this process's namespace does not show
         return ""
-    return str(root / group.lstrip("/") / "memory.events")
+    events = root / group.lstrip("/") / "memory.events"
+    return str(events) if events.exists() else ""
 
 
 def memory_kills(events: str) -> int:
@@ -84,6 +86,8 @@ def memory_kills(events: str) -> int:
     a process that any limit ended, be it the container's, the account's or the host's own end of
     memory. Each poll reads it: hence no more than the three system calls it takes.
     """
+    if not events:
+        return 0
     try:
         descriptor = os.open(events, os.O_RDONLY)
     except OSError:

@@ -22,6 +22,7 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _LISTEN = 10  # ref: include/net/tcp_states.h, TCP_LISTEN
 _ANSWER_SECONDS = 1.0
+_ANSWER_BYTES = 4096
 
 # ref: sock_diag(7); struct inet_diag_req_v2 and inet_diag_msg, whose ports and addresses are in
 # network order, all else in the machine's
@@ -73,25 +74,45 @@ def listener_uids(host: str, port: int) -> frozenset[int]:
     A listener on the very address takes the connection before one on all addresses does. It is
     the kernel's own word, which no account can forge.
     """
-    wanted = ipaddress.ip_address(host)
-    try:
-        return _asked(wanted, port)
-    except OSError:  # a kernel without the module inet_diag, or one that may not load it
-        return _read(wanted, port)
+    return Place(host, port).listener_uids()
 
 
-def _asked(wanted: _Address, port: int) -> frozenset[int]:
+class Place:
+    """An address and port of this host, to ask again and again who listens there."""
+
+    def __init__(self, host: str, port: int) -> None:
+        """Prepare the question, which else would be a third of a poll after half a minute.
+
+        Args:
+            host: literal address of the host.
+            port: a port of it.
+        """
+        self._address = address = ipaddress.ip_address(host)
+        self._port = port
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6  # noqa: PLR2004
+        nobody = (0, _NO_COOKIE, _NO_COOKIE)
+        query = _QUERY.pack(
+            *(family, socket.IPPROTO_TCP, 1 << _LISTEN),
+            *(port.to_bytes(2, "big"), address.packed),
+            *nobody,
+        )
+        length = _HEADER.size + len(query)
+        self._question = _HEADER.pack(length, _SOCK_DIAG_BY_FAMILY, _REQUEST, 0, 0) + query
+
+    def listener_uids(self) -> frozenset[int]:
+        """Do as the function of that name."""
+        try:
+            return _asked(self._question)
+        except OSError:  # a kernel without the module inet_diag, or one that may not load it
+            return _read(self._address, self._port)
+
+
+def _asked(question: bytes) -> frozenset[int]:
     """Ask the kernel who would take a connection: as quick with many listeners as with one."""
-    family = socket.AF_INET if wanted.version == 4 else socket.AF_INET6  # noqa: PLR2004
-    nobody = (0, _NO_COOKIE, _NO_COOKIE)
-    query = _QUERY.pack(
-        family, socket.IPPROTO_TCP, 1 << _LISTEN, port.to_bytes(2, "big"), wanted.packed, *nobody
-    )
     with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as link:
         link.settimeout(_ANSWER_SECONDS)
-        length = _HEADER.size + len(query)
-        link.send(_HEADER.pack(length, _SOCK_DIAG_BY_FAMILY, _REQUEST, 0, 0) + query)
-        answer = link.recv(65536)
+        link.send(question)
+        answer = link.recv(_ANSWER_BYTES)
     _, kind, *_ = _HEADER.unpack_from(answer)
     if kind == _ERROR:
         number = -int.from_bytes(answer[_HEADER.size :][:4], sys.byteorder, signed=True)

@@ -57,7 +57,7 @@ class Watch:
             Unwatchable: it has ended, is not the account's, or did not start when the engine says.
         """
         self._account = account
-        self._place = (host, port)
+        self._place = ports.Place(host, port)
         self.memory_limit = memory_limit
         self._kills = 0
         self.starved = False
@@ -67,6 +67,8 @@ class Watch:
             self.descriptor = os.pidfd_open(state.pid)
         except (OSError, OverflowError) as error:
             raise _unwatchable(state.pid, f"cannot be held ({error})") from error
+        self._end = select.poll()
+        self._end.register(self.descriptor, select.POLLIN)
         try:
             self._check(state)
         except Unwatchable:
@@ -93,12 +95,12 @@ class Watch:
     @property
     def running(self) -> bool:
         """Whether the process still runs."""
-        return not self.wait(0)
+        return not self._end.poll(0)
 
     @property
     def fine(self) -> bool:
         """Whether the process runs and the account alone listens at the server's port."""
-        uids = ports.listener_uids(*self._place)
+        uids = self._place.listener_uids()
         return self.running and bool(uids) and all(map(self._account.owns, uids))
 
     def new_kills(self) -> int:
@@ -119,7 +121,7 @@ class Watch:
 
     def wait(self, seconds: float) -> bool:
         """Wait for the end of the process, at most so long; return whether it has ended."""
-        poll = select.poll()
+        poll = select.poll()  # the other one is for one thread
         poll.register(self.descriptor, select.POLLIN)
         return bool(poll.poll(1000 * seconds))
 

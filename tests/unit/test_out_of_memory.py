@@ -83,9 +83,9 @@ def group(tmp_path, process):
 
 
 def test_kills_are_counted(tmp_path, process, group):
-    events = memory_events(process.pid, root=tmp_path)
-    assert memory_kills(events) == 0
+    assert memory_events(process.pid, root=tmp_path) == ""
     (group / "memory.events").write_text("low 0\noom 2\noom_kill 3\noom_group_kill 0\n")
+    events = memory_events(process.pid, root=tmp_path)
     assert memory_kills(events) == 3
     (group / "memory.events").unlink()  # as the kernel does when the cgroup goes
     assert memory_kills(events) == 0
@@ -97,6 +97,7 @@ def test_kills_are_counted(tmp_path, process, group):
 
 def test_each_kill_is_new_once(tmp_path, process, group, monkeypatch):
     monkeypatch.setattr(cgroups.memory_events, "__kwdefaults__", {"root": tmp_path})
+    (group / "memory.events").write_text("oom_kill 0\n")
     state = ContainerState("running", True, 0, process.pid, time.time(), False, "")
     held = Watch(ME, state, "127.0.0.1", free_port(), memory_limit=1 << 20)
     found = [held.new_kills()]

@@ -114,7 +114,7 @@ TABLE_6 = """\
 )
 def test_listeners_of_others(tmp_path, monkeypatch, host, port, uids):
     """The kernel's tables as a host with many users has them."""
-    monkeypatch.setattr(ports, "_asked", ports._read)
+    monkeypatch.setattr(ports, "_NETLINK_SOCK_DIAG", 255)
     (tmp_path / "tcp").write_text(TABLE)
     (tmp_path / "tcp6").write_text(TABLE_6)
     monkeypatch.setattr(ports, "Path", lambda folder, name: {"/proc/net": tmp_path}[folder] / name)
