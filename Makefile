@@ -48,7 +48,7 @@ soak: setup-test ## half an hour of starts and stops: memory, descriptors, threa
 	@$(with_env) $(keep_figures) PODMANSPAWNER_SOAK_SECONDS=$${PODMANSPAWNER_SOAK_SECONDS:-1800} \
 		pytest tests/hub/test_load.py -k starts_and_stops $(PYTEST_ARGS)
 
-bench: setup-test ## what it costs beside what one would use instead (a quarter of an hour)
+bench: setup-test ## what it costs beside what one would use instead (half an hour)
 	@$(with_env) tests/bench/bench.py $(PARTS)
 
 test-browser: setup-test ## what people see, in a real browser; UPDATE_SCREENSHOTS=1 takes pictures

@@ -436,7 +436,8 @@ SECTIONS = (
         "A Hub's process with real processes of an account to watch, each polled every 30 s"
         " as the Hub does; and a whole Hub with real containers. A poll asks the kernel "
         "whether the process runs, whether the account alone listens at the port, and "
-        "whether memory ran out.",
+        "whether memory ran out. The processes are polled one after the other, the Hub's own "
+        "polls come by themselves: then nothing of it is in the processor's caches any more.",
         ("growth", "watching"),
         _growth,
     ),

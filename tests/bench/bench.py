@@ -2,7 +2,7 @@
 """What PodmanSpawner costs beside what one would use instead, all in one run: ``make bench``.
 
 The figures go into ``docs/explanation/performance.json``, from which ``docs/performance.py``
-writes the page and the plot. A quarter of an hour on a quiet machine; ``bench.py PART…`` measures
+writes the page and the plot. Half an hour on a quiet machine; ``bench.py PART…`` measures
 again what it names and leaves the other figures as they are, ``bench.py --print PART…`` keeps
 none and prints them as JSON.
 """
