@@ -6,18 +6,16 @@ Every answer is parsed once, here or in ``images``, into a frozen dataclass, or 
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import logging
 import re
 import threading
 import time
 import weakref
-from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from . import answers, checks, complaints
+from . import answers, checks, commands, complaints, logs
 from .account import Account
 from .activation import Activation, PodmanService, service_for
 from .answers import Container, EngineInfo, Event, ExecResult, RunResult
@@ -30,15 +28,15 @@ from .errors import (
     UntrustedServiceError,
 )
 from .images import Images
-from .rest import STREAM_BYTES, RestClient
+from .rest import RestClient, segment
 from .secrets import Secrets
-from .terminal import Terminal, exit_code
-from .transport import KIB, MIB
 from .volumes import Volumes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
+    from .commands import Terminal
     from .spec import ContainerSpec
 
 log = logging.getLogger(__name__)
@@ -49,18 +47,8 @@ CREATE_SECONDS = 900.0
 _LOOK_SECONDS = 0.2
 _turns: weakref.WeakValueDictionary[int, threading.Lock] = weakref.WeakValueDictionary()
 _turns_lock = threading.Lock()
-_LOG_BYTES = 64 * KIB
-_EXEC_BYTES = 4 * MIB
-_LOG_READ_BYTES = 64 * MIB
-_LINE_BYTES = 64 * KIB
-_WHOLE_TAIL = (4, 7)
-"""Before it, last lines lack what was printed in pieces. ref: containers/podman#19545"""
-_PIECES_SECONDS = 2.0
-_STAMP = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})\d*([+-]\d\d:\d\d|Z) ", re.MULTILINE)
-"""To the millisecond: what was read at once has the same time, and Podman gives what is later."""
 _WARNINGS = 10
 _SETTLE_SECONDS = (0.02, 0.1, 0.5)
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 
 class UserPodman(RestClient):
@@ -190,7 +178,7 @@ class UserPodman(RestClient):
         """
         operation = f"start container {container}"
         try:
-            self.request(operation, "POST", f"containers/{_segment(container)}/start")
+            self.request(operation, "POST", f"containers/{segment(container)}/start")
         except PodmanError as error:
             if told := complaints.of_start(error):
                 raise told from error
@@ -208,7 +196,7 @@ class UserPodman(RestClient):
             ContainerNotFound: there is none of that name or id.
         """
         operation = f"wait for container {container}"
-        path = f"containers/{_segment(container)}/wait"
+        path = f"containers/{segment(container)}/wait"
         try:
             code = self.request_json(
                 operation,
@@ -237,7 +225,7 @@ class UserPodman(RestClient):
         self._settle(
             f"stop container {container}",
             "POST",
-            f"containers/{_segment(container)}/stop",
+            f"containers/{segment(container)}/stop",
             params={"timeout": seconds},
             seconds=seconds + 30.0,
         )
@@ -257,7 +245,7 @@ class UserPodman(RestClient):
         self.request(
             f"send a signal to container {container}",
             "POST",
-            f"containers/{_segment(container)}/kill",
+            f"containers/{segment(container)}/kill",
             params={"signal": checks.signal_number(signal)},
         )
 
@@ -271,7 +259,7 @@ class UserPodman(RestClient):
             self._settle(
                 f"remove container {container}",
                 "DELETE",
-                f"containers/{_segment(container)}",
+                f"containers/{segment(container)}",
                 # ref: without the timeout the engine waits the container's stop timeout
                 params={"force": True, "timeout": 0, "v": True},
             )
@@ -304,7 +292,7 @@ class UserPodman(RestClient):
             ContainerNotFound: there is none of that name or id.
         """
         operation = f"inspect container {container}"
-        path = f"containers/{_segment(container)}/json"
+        path = f"containers/{segment(container)}/json"
         try:
             return Container.parse(self.request_json(operation, "GET", path), operation)
         except PodmanError as error:
@@ -333,7 +321,7 @@ class UserPodman(RestClient):
         """Whether nothing in a network reaches what is outside; None if there is no such one."""
         operation = f"inspect network {name}"
         try:
-            found = self.request_json(operation, "GET", f"networks/{_segment(name)}/json")
+            found = self.request_json(operation, "GET", f"networks/{segment(name)}/json")
         except ContainerNotFound:  # what is not found is the network
             return None
         return answers.obj(found, operation).get("internal") is True
@@ -351,7 +339,7 @@ class UserPodman(RestClient):
             PodmanError: it does not run.
         """
         operation = f"check the health of {container}"
-        path = f"containers/{_segment(container)}/healthcheck"
+        path = f"containers/{segment(container)}/healthcheck"
         try:
             found = self.request_json(operation, "GET", path, seconds=seconds)
         except UntrustedServiceError as error:
@@ -383,7 +371,7 @@ class UserPodman(RestClient):
         self.request(
             f"write files to {container}",
             "PUT",
-            f"containers/{_segment(container)}/archive",
+            f"containers/{segment(container)}/archive",
             params={"path": path, "copyUIDGID": True},
             data=archive,
         )
@@ -394,71 +382,11 @@ class UserPodman(RestClient):
         Raises:
             ContainerNotFound: there is none of that name or id.
         """
-        text = self._log_text(container, tail=tail, paced=tail is not None)
-        if tail is not None and self.engine_version < _WHOLE_TAIL:
-            text = self._with_pieces(container, tail, text)
-        return "".join(deque(io.StringIO(text, newline="\n"), maxlen=tail))
-
-    def _with_pieces(self, container: str, tail: int, text: str) -> str:
-        """Return the last lines anew, with what was printed in pieces, or as they are.
-
-        The whole log since the line before them is read, as it has the pieces.
-        """
-        stamp = None
-        if text.count("\n") >= tail:
-            dated = self._log_text(container, tail=tail + 1, timestamps=True)
-            stamp = _STAMP.search(dated)
-        try:
-            return self._log_text(
-                container,
-                since="".join(stamp.groups()) if stamp else None,
-                seconds=_PIECES_SECONDS,
-            )
-        except UntrustedServiceError:  # too much of it
-            return text
-
-    def _log_text(self, container: str, **options: Any) -> str:
-        text = bytearray()
-        for part in self._log_stream(container, follow=False, **options):
-            text += part
-            del text[:-_LOG_BYTES]
-        return text.decode(errors="replace")
+        return logs.read(self, container, tail)
 
     def follow_logs(self, container: str, *, tail: int | None = None) -> Iterator[str]:
         """Yield what a container prints, as it comes, until it ends."""
-        for part in self._log_stream(container, tail=tail, follow=True, paced=tail is not None):
-            yield part.decode(errors="replace")
-
-    def _log_stream(
-        self,
-        container: str,
-        *,
-        follow: bool,
-        tail: int | None = None,
-        since: str | None = None,
-        timestamps: bool = False,
-        seconds: float = 30.0,
-        paced: bool = True,
-    ) -> Iterator[bytes]:
-        path = f"containers/{_segment(container)}/logs"
-        params = {
-            "stdout": True,
-            "stderr": True,
-            "follow": follow,
-            "tail": "all" if tail is None else tail,
-            "timestamps": timestamps,
-            **({"since": since} if since else {}),
-        }
-        with self.streaming(
-            f"read the log of {container}",
-            "GET",
-            path,
-            params=params,
-            seconds=None if follow else seconds,
-            max_bytes=STREAM_BYTES if follow else _log_bytes(tail),
-            paced=paced,
-        ) as answer:
-            yield from answers.frames(answer.raw)
+        return logs.follow(self, container, tail)
 
     def exec(
         self,
@@ -484,34 +412,22 @@ class UserPodman(RestClient):
             ContainerNotFound: there is none of that name or id.
             UntrustedServiceError: it took too long, with reason ``"deadline"``.
         """
-        operation = f"exec in container {container}"
-        body: dict[str, Any] = {"Env": _variables(environment)}
-        if working_dir is not None:
-            body["WorkingDir"] = working_dir
-        if user is not None:
-            body["User"] = user
-        session = self._exec_session(container, command, body)
-        with self.streaming(
-            operation,
-            "POST",
-            f"exec/{session}/start",
-            data=json.dumps({"Detach": False, "Tty": False}),
+        fields = {"Env": _variables(environment), "WorkingDir": working_dir, "User": user}
+        return commands.run(
+            self,
+            container,
+            command,
+            {name: value for name, value in fields.items() if value is not None},
             seconds=seconds,
-            max_bytes=_EXEC_BYTES,
-            paced=False,
-        ) as answer:
-            output = b"".join(answers.frames(answer.raw))
-        code = exit_code(self, session)
-        return ExecResult(exit_code=code, output=output.decode(errors="replace"))
+        )
 
-    @contextmanager
     def terminal(
         self,
         container: str,
         command: Sequence[str],
         *,
         environment: Mapping[str, str] | None = None,
-    ) -> Iterator[Terminal]:
+    ) -> AbstractContextManager[Terminal]:
         """Run a command in a running container with a terminal of its own there.
 
         Nobody's terminal here is given away: all goes over the account's checked connection.
@@ -527,31 +443,7 @@ class UserPodman(RestClient):
             ContainerNotFound: there is none of that name or id.
             PodmanError: it does not run.
         """
-        body = {"Env": _variables(environment), "AttachStdin": True, "Tty": True}
-        session = self._exec_session(container, command, body)
-        with self.streaming(
-            f"exec in container {container}",
-            "POST",
-            f"exec/{session}/start",
-            data=json.dumps({"Detach": False, "Tty": True}),
-            seconds=None,
-            paced=False,
-        ) as answer:
-            yield Terminal(self, session, answer)
-
-    def _exec_session(
-        self, container: str, command: Sequence[str], fields: Mapping[str, Any]
-    ) -> str:
-        """Create what is to be run in a container, and return its id."""
-        operation = f"exec in container {container}"
-        body = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(command), **fields}
-        made = self.request_json(
-            operation,
-            "POST",
-            f"containers/{_segment(container)}/exec",
-            data=json.dumps(body),
-        )
-        return answers.identifier(answers.obj(made, operation).get("Id"), operation)
+        return commands.terminal(self, container, command, {"Env": _variables(environment)})
 
     def events(
         self,
@@ -606,18 +498,3 @@ class UserPodman(RestClient):
 
 def _variables(environment: Mapping[str, str] | None) -> list[str]:
     return [f"{key}={value}" for key, value in (environment or {}).items()]
-
-
-def _log_bytes(tail: int | None) -> int:
-    """Return how much is read of a log, of so many lines at most."""
-    return _LOG_READ_BYTES if tail is None else min((tail + 1) * _LINE_BYTES, _LOG_READ_BYTES)
-
-
-def _segment(container: str) -> str:
-    """Return a name or id that is one segment of a path; what is neither names no container."""
-    if not _NAME.fullmatch(container):
-        raise ContainerNotFound(
-            f"{container!r} is neither name nor id of a container.",
-            operation=f"find container {container!r}",
-        )
-    return container

@@ -7,6 +7,7 @@ bounds it and turns what can go wrong into the project's errors.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from contextlib import contextmanager
@@ -47,6 +48,7 @@ _OK = range(200, 300)
 _NOT_MODIFIED = 304  # started or stopped already
 _NOT_FOUND = 404
 _CAUSE_CHARACTERS = 300
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _paces: dict[int, Pace] = {}
 
 
@@ -299,6 +301,20 @@ class RestClient:
             f"Try again; if it stays so, run 'podman info' as {self.account.name}.",
             socket=str(self.account.socket_path),
         )
+
+
+def segment(container: str) -> str:
+    """Return a name or id that is one segment of a path.
+
+    Raises:
+        ContainerNotFound: what is neither names no container.
+    """
+    if not _NAME.fullmatch(container):
+        raise ContainerNotFound(
+            f"{container!r} is neither name nor id of a container.",
+            operation=f"find container {container!r}",
+        )
+    return container
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -18,7 +18,7 @@ from podmanspawner.errors import PodmanError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from podmanspawner.terminal import Terminal
+    from podmanspawner.commands import Terminal
 
 _TYPED_BYTES = 4096
 _LET_GO = b"\x1d"
