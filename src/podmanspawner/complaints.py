@@ -5,11 +5,54 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .errors import PodmanError, PortTaken, SpecError
+from .errors import ImageNotFound, PodmanError, PortTaken, SpecError
 
 if TYPE_CHECKING:
     from .errors import PodmanSpawnerError
     from .spec import ContainerSpec
+
+
+_PULL_REMEDIES = (
+    (r"pull_timeout", "A registry that has stalled does so: try again."),
+    (
+        r"no space left|quota exceeded",
+        (
+            "Free some space in the account's home, with 'podman system df' and 'podman image "
+            "prune' as the account."
+        ),
+    ),
+    (
+        r"unauthorized|authentication required|access .* denied|invalid username|forbidden",
+        (
+            "Give a user name and password of the registry (hub_authfile, authfile or "
+            "registry_credentials; or 'podman login' as the account) that may read the image. "
+            "Some registries answer so to a wrong name."
+        ),
+    ),
+    (
+        r"x509|certificate|tls:|http response to https",
+        (
+            "Put the registry's certificate authority into "
+            "/etc/containers/certs.d/HOST:PORT/ca.crt; a registry without TLS needs 'insecure = "
+            "true' in registries.conf."
+        ),
+    ),
+    (
+        r"manifest unknown|name unknown|not found|no image found in manifest",
+        "Check its name, its tag and that it is made for this machine's architecture.",
+    ),
+    (
+        r"short-name|unqualified",
+        "Write the registry in front of the name, such as quay.io/NAME or docker.io/library/NAME.",
+    ),
+    (
+        r"",
+        (
+            "Check its name and that the host reaches the registry, through the proxies of the "
+            "account's Podman service where there are any."
+        ),
+    ),
+)
 
 
 def of_create(message: str, spec: ContainerSpec, account: str) -> SpecError | None:
@@ -48,6 +91,25 @@ def of_create(message: str, spec: ContainerSpec, account: str) -> SpecError | No
             "on the host, or correct the option.",
         )
     return None
+
+
+def of_pull(name: str, why: str, scope: str) -> ImageNotFound:
+    """Return why an image could not be pulled, with what to do.
+
+    Args:
+        name: of the image.
+        why: the engine's words.
+        scope: whose credentials were used, if any.
+    """
+    remedy = next(
+        text for pattern, text in _PULL_REMEDIES if re.search(pattern, why, re.IGNORECASE)
+    )
+    used = f" with the credentials for {scope}" if scope else ""
+    return ImageNotFound(
+        f"The image {name} could not be pulled{used}: {why.rstrip('.')}. {remedy} Or load it for "
+        "the account and set pull_policy to 'never'.",
+        operation=f"pull image {name}",
+    )
 
 
 def of_start(error: PodmanError) -> PodmanSpawnerError | None:

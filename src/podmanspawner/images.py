@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import json
 import logging
-import os
-import re
-import tarfile
 import threading
 import time
 import weakref
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import quote
 
-from . import answers, imports, metrics
+from . import answers, complaints, imports, metrics, users
 from .answers import Image
 from .errors import (
-    ContainerNotFound,
     ImageNotFound,
     PodmanError,
     ServiceError,
@@ -27,17 +20,17 @@ from .errors import (
     UntrustedServiceError,
 )
 from .pulls import Progress, PullStream
-from .transport import KIB, MIB
+from .transport import MIB
 from .transports import is_qualified, local_source, name_here, registry_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from .account import Account
-    from .answers import Container
     from .credentials import Credentials, Keyring
     from .transports import LocalSource
+    from .users import Engine
 
 log = logging.getLogger(__name__)
 
@@ -45,98 +38,16 @@ PullPolicy = Literal["missing", "always", "newer", "never"]
 _OTHER_POLICIES = {"ifnotpresent": "missing", "skip": "never"}
 """When to pull: if the image is not there, always, if the registry has a newer one, never."""
 
-PROBE_LABEL = "podmanspawner.probe"
-"""On a container that is only made to look into an image."""
-_SINCE_LABEL = "podmanspawner.since"
-_BY_LABEL = "podmanspawner.by"
-"""Which process made it: the namespace of its number, and its number."""
-_PROBE_SECONDS = 600
 PULL_SECONDS = 900.0
 LOAD_SECONDS = 900.0
 _PULL_BYTES = 64 * MIB
 """A line for each second and each of the layers that are copied at a time, six."""
-_PASSWD_BYTES = 256 * KIB
-_NAME_CHARACTERS = 100
 _LOOK_SECONDS = 0.2
-_OF_TARS = (tarfile.TarError, ValueError, ArithmeticError, LookupError)
-"""What the reader of tars lets out of it, when a tar is none."""
 
 _turns: weakref.WeakValueDictionary[tuple[int, str], threading.Lock] = (
     weakref.WeakValueDictionary()
 )
 _turns_lock = threading.Lock()
-
-_REMEDIES = (
-    (r"pull_timeout", "A registry that has stalled does so: try again."),
-    (
-        r"no space left|quota exceeded",
-        (
-            "Free some space in the account's home, with 'podman system df' and 'podman image "
-            "prune' as the account."
-        ),
-    ),
-    (
-        r"unauthorized|authentication required|access .* denied|invalid username|forbidden",
-        (
-            "Give a user name and password of the registry (hub_authfile, authfile or "
-            "registry_credentials; or 'podman login' as the account) that may read the image. "
-            "Some registries answer so to a wrong name."
-        ),
-    ),
-    (
-        r"x509|certificate|tls:|http response to https",
-        (
-            "Put the registry's certificate authority into "
-            "/etc/containers/certs.d/HOST:PORT/ca.crt; a registry without TLS needs 'insecure = "
-            "true' in registries.conf."
-        ),
-    ),
-    (
-        r"manifest unknown|name unknown|not found|no image found in manifest",
-        "Check its name, its tag and that it is made for this machine's architecture.",
-    ),
-    (
-        r"short-name|unqualified",
-        "Write the registry in front of the name, such as quay.io/NAME or docker.io/library/NAME.",
-    ),
-    (
-        r"",
-        (
-            "Check its name and that the host reaches the registry, through the proxies of the "
-            "account's Podman service where there are any."
-        ),
-    ),
-)
-
-
-class Engine(Protocol):
-    """What this module needs of the client."""
-
-    @property
-    def account(self) -> Account:
-        """Whose Podman it is."""
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether what is done has been given up."""
-
-    @property
-    def request(self) -> Callable[..., Any]:
-        """Send one request."""
-
-    @property
-    def request_json(self) -> Callable[..., object]:
-        """Send one request and return the answer's JSON."""
-
-    @property
-    def streaming(self) -> Callable[..., AbstractContextManager[Any]]:
-        """Send one request whose answer is read piece by piece."""
-
-    def containers(self, labels: Mapping[str, str] | None = None) -> list[Container]:
-        """List containers."""
-
-    def remove(self, container: str) -> bool:
-        """Remove a container."""
 
 
 class Images:
@@ -435,62 +346,7 @@ class Images:
         Raises:
             SpecError: the image does not have that user.
         """
-        option = "container_user" if user else "user_mapping"
-        user, _, group = (user or image.user).partition(":")
-        if not user:
-            return 0, 0
-        number, group_number = _number(user), _number(group)
-        if number is not None and (group_number is not None or number == 0):
-            return number, group_number or 0
-        files = ("passwd", "group") if group and group_number is None else ("passwd",)
-        passwd, *groups = self._tables(image, files)
-        uid, gid = _look_up(passwd, user, option)
-        if group_number is not None:
-            gid = group_number
-        elif group:
-            gid = _look_up(groups[0], group, option)[0]
-        return uid, gid
-
-    def _tables(self, image: Image, files: tuple[str, ...]) -> list[str]:
-        operation = f"read the users of image {image.id[:12]}"
-        self._remove_forgotten_probes()
-        body = json.dumps({"image": image.id, "labels": probe_labels()})
-        made = self._engine.request_json(operation, "POST", "containers/create", data=body)
-        container = answers.identifier(answers.obj(made, operation).get("Id"), operation)
-        try:
-            return [self._file(container, f"/etc/{name}") for name in files]
-        finally:
-            self._engine.remove(container)
-
-    def _remove_forgotten_probes(self) -> None:
-        """Remove what a process that died in the middle left."""
-        for probe in self._engine.containers({PROBE_LABEL: "1"}):
-            since = _number(probe.labels.get(_SINCE_LABEL, "")) or 0
-            if since < time.time() - _PROBE_SECONDS or _has_died(probe.labels.get(_BY_LABEL, "")):
-                self._engine.remove(probe.id)
-
-    def _file(self, container: str, path: str) -> str:
-        operation = f"read {path} of the image"
-        try:
-            answer = self._engine.request(
-                operation,
-                "GET",
-                f"containers/{container}/archive",
-                params={"path": path},
-                max_bytes=_PASSWD_BYTES,
-            )
-        except ContainerNotFound:  # what is not found is the file
-            return ""
-        return _first_file(answer.content, operation)
-
-
-def probe_labels() -> dict[str, str]:
-    """Return the labels of a container by which it is known as forgotten, if it ever is."""
-    return {
-        PROBE_LABEL: "1",
-        _SINCE_LABEL: str(int(time.time())),
-        _BY_LABEL: f"{_namespace()} {os.getpid()}",
-    }
+        return users.ids(self._engine, image, user)
 
 
 def pull_policy(name: str) -> PullPolicy:
@@ -513,75 +369,5 @@ def _quoted(reference: str) -> str:
     return quote(registry_name(reference), safe="/:@")
 
 
-def _first_file(content: bytes, operation: str) -> str:
-    """Return the start of the first file of a tar archive, which may be made to do harm.
-
-    Plain tar, a plain file and so many bytes only: a hole or a compressed one costs nothing to
-    send, and a terabyte to read.
-    """
-    try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
-            member = archive.next()
-            if member is None or not member.isreg():
-                return ""
-            file = archive.extractfile(member)
-            return file.read(_PASSWD_BYTES).decode(errors="replace") if file else ""
-    except (*_OF_TARS, RecursionError, OSError) as error:
-        raise UntrustedServiceError(
-            f"{operation}: no sound tar archive came.", reason="protocol"
-        ) from error
-
-
-def _namespace() -> str:
-    """Return the name of the namespace of processes' numbers that this process is in."""
-    return str(Path("/proc/self/ns/pid").readlink())
-
-
-def _has_died(process: str) -> bool:
-    """Whether a process is known to be no more."""
-    namespace, _, number = process.rpartition(" ")
-    pid = _number(number)
-    if not pid or namespace != _namespace():
-        return False
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return True
-    except PermissionError:
-        pass
-    return False
-
-
-def _number(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"[0-9]{1,10}", text) else None
-
-
 def _not_pulled(name: str, why: str, credentials: Credentials | None) -> ImageNotFound:
-    remedy = next(text for pattern, text in _REMEDIES if re.search(pattern, why, re.IGNORECASE))
-    used = f" with the credentials for {credentials.scope}" if credentials else ""
-    return ImageNotFound(
-        f"The image {name} could not be pulled{used}: {why.rstrip('.')}. {remedy} Or load it for "
-        "the account and set pull_policy to 'never'.",
-        operation=f"pull image {name}",
-    )
-
-
-def _look_up(table: str, name: str, option: str) -> tuple[int, int]:
-    """Return third and fourth field of the line whose first (or third) is ``name``.
-
-    ref: passwd(5), group(5).
-    """
-    for line in table.splitlines():
-        fields = line.split(":")
-        if len(fields) <= 3 or name not in (fields[0], fields[2]):  # noqa: PLR2004
-            continue
-        if (number := _number(fields[2])) is not None:
-            return number, _number(fields[3]) or 0
-    if (number := _number(name)) is not None:
-        return number, 0
-    shown = answers.one_line(name, _NAME_CHARACTERS)
-    raise SpecError(
-        option,
-        f"the server would run as {shown!r}, whom the image does not have. Give the numbers: "
-        "user_mapping = 'keep-id:uid=1000,gid=100', and container_user if it is set.",
-    )
+    return complaints.of_pull(name, why, credentials.scope if credentials else "")

@@ -27,7 +27,7 @@ from urllib.parse import parse_qs, unquote
 from fake_service import PING, FakeService, http, http_json
 from lies import LIES, Change
 from podmanspawner import Account
-from podmanspawner.images import PROBE_LABEL
+from podmanspawner.users import PROBE_LABEL
 
 IMAGE_ID = "1234567890ab" * 5
 PASSWD = b"root:x:0:0::/root:/bin/sh\njovyan:x:1000:100::/home/jovyan:/bin/sh\n"

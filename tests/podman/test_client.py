@@ -36,9 +36,9 @@ from podmanspawner import (
     UserPodman,
     Volume,
 )
-from podmanspawner.images import PROBE_LABEL
 from podmanspawner.ports import listener_uids
 from podmanspawner.spec import LOG_BYTES
+from podmanspawner.users import PROBE_LABEL
 
 NOWHERE = "localhost/nobody/has-this:latest"
 

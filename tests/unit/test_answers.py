@@ -28,7 +28,7 @@ from podmanspawner import (
     Volume,
 )
 from podmanspawner import answers as a
-from podmanspawner.images import PROBE_LABEL
+from podmanspawner.users import PROBE_LABEL
 
 ID = "0123456789ab" * 4
 STATE = {"Status": "exited", "Running": False, "ExitCode": 3, "Pid": 0, "Error": ""}

@@ -51,6 +51,7 @@ ORDER = [
     "activation",
     "transport",
     "rest",
+    "users",
     "images",
     "volumes",
     "logs",

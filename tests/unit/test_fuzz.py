@@ -32,9 +32,9 @@ from podmanspawner.answers import Container, timestamp
 from podmanspawner.builder import build
 from podmanspawner.compat import Original
 from podmanspawner.flags.table import ALIASES, FLAGS, LETTERS
-from podmanspawner.images import _first_file
 from podmanspawner.names import ServerName, expand
 from podmanspawner.settings import ImageFacts, ServerSettings
+from podmanspawner.users import first_file
 
 ID = "0123456789ab" * 5
 REFUSED = contextlib.suppress(PodmanSpawnerError)
@@ -151,13 +151,13 @@ def test_an_archive(archive, changes):
     for place, piece in changes:
         broken[place : place + len(piece)] = piece
     with contextlib.suppress(UntrustedServiceError):
-        assert len(_first_file(bytes(broken), "read")) <= 256 * 1024
+        assert len(first_file(bytes(broken), "read")) <= 256 * 1024
 
 
 @given(st.binary(max_size=2000))
 def test_any_bytes_as_an_archive(content):
     with contextlib.suppress(UntrustedServiceError):
-        _first_file(content, "read")
+        first_file(content, "read")
 
 
 @given(st.text() | st.from_regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,12})?(Z|[+-]\d\d:\d\d)"))

@@ -22,8 +22,8 @@ from podmanspawner import (
     UntrustedServiceError,
     credentials,
 )
+from podmanspawner.complaints import of_pull
 from podmanspawner.credentials import HEADER, Credentials, Keyring
-from podmanspawner.images import _not_pulled
 from podmanspawner.launching import _pulling
 from podmanspawner.pulls import MAX_LAYERS, Progress, PullStream
 from podmanspawner.transports import local_source, name_here, registry_name, repository
@@ -302,7 +302,7 @@ def test_newer_uses_what_is_here_if_the_registry_cannot_be_asked(fake, caplog):
     ],
 )
 def test_a_failure_says_what_to_do(why, remedy):
-    text = str(_not_pulled(NAME, why, None))
+    text = str(of_pull(NAME, why, ""))
     assert why in text
     assert remedy in text
     assert NAME in text

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from podmanspawner import builder, fitting, ports
-from podmanspawner.images import probe_labels
 from podmanspawner.transports import name_here
+from podmanspawner.users import probe_labels
 
 if TYPE_CHECKING:
     from podmanspawner.account import Account
