@@ -56,9 +56,13 @@ class Effort:
     machines: tuple[str, ...] = ("forky",)
     """Test machines with other helpers for networks, for what depends on these."""
     weighed: tuple[str, ...] = ("PodmanSpawner", "podmanclispawner", "dockerspawner")
+    clicked: tuple[str, ...] = tuple(hubs.CONFIGS)
 
 
-QUICK = Effort(2, 1, 2, 2, 1, 1, (1, 10), (1, 4), 2, ())
+OURS = ("PodmanSpawner",)
+QUICK = Effort(
+    *(2, 1, 2, 2, 1, 1, (1, 10), (1, 4), 2), machines=(), weighed=OURS, clicked=(*OURS, "local")
+)
 """To see that it works."""
 
 
@@ -76,7 +80,7 @@ def measured(effort: Effort) -> dict[str, Callable[[], object]]:
         "watching": lambda: hubs.measure_watching(
             [*effort.containers], effort.accounts, effort.watched_seconds
         ),
-        "clicks": lambda: hubs.measure_clicks(hub, effort.clicks),
+        "clicks": lambda: hubs.measure_clicks(hub, effort.clicks, effort.clicked),
         "crowd": lambda: hubs.measure_crowd(hub, effort.accounts, effort.servers),
         "proxy": lambda: also_elsewhere(
             "proxy", hubs.measure_proxy(networks_here(), effort.seconds), effort

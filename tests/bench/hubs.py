@@ -195,14 +195,14 @@ def _hub(hub: Probed, kind: str, place: Place, **words: str) -> Probed:
     return hub
 
 
-def measure_clicks(network: str, rounds: int) -> dict[str, dict]:
+def measure_clicks(network: str, rounds: int, kinds: tuple[str, ...]) -> dict[str, dict]:
     """Click on a server's button, in a Hub of each contender in its turn, until it is ready."""
     with real_account() as user, same_files(user) as folder:
         extra = _commands(
             inside=["jupyterhub-singleuser"],
             outside=["chroot", folder, "/opt/venv/bin/jupyterhub-singleuser"],
         )
-        with hubs(CONFIGS, [user], network=network, image=SINGLEUSER, extra=extra) as made:
+        with hubs(kinds, [user], network=network, image=SINGLEUSER, extra=extra) as made:
             return _clicks(made, user.name, rounds)
 
 

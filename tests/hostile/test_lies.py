@@ -27,6 +27,7 @@ from podmanspawner.transport import MIB
 START_SECONDS = 3.0
 """As the Hub's start_timeout."""
 LATE_SECONDS = 0.3
+RESTING_SECONDS = 1.0
 VERB_SECONDS = 12.0
 TOKEN = "a" * 32
 LISTEN = """
@@ -141,6 +142,8 @@ class Trial:
         told = (self.name, self.verb, self.step, word)
         allowed = self.lie.ends.split() + (["fine", "engine"] if self.verb == "stop" else [])
         allowed += ["image"] if self.step == "pull" else []  # whatever the reason
+        # so many answers are so much work that a slow machine rests until the time is over
+        allowed += ["deadline"] if "continue" in self.name else []
         assert self.verb == "poll" or word in allowed, told
         assert took < VERB_SECONDS, (*told, took)
         assert grew < 20 * MIB, (*told, grew)
@@ -217,6 +220,8 @@ def steps_of(lie):
 async def test_a_lie_hurts_nobody_else(try_lie, name, quick):
     if "deadline" in LIES[name].ends or "log:" in name:
         quick.seconds = LATE_SECONDS
+    elif "continue" in name:
+        quick.seconds = RESTING_SECONDS
     for verb, step in steps_of(LIES[name]):
         await try_lie(name=name, verb=verb, step=step).run()
 
