@@ -51,7 +51,7 @@ _REMEDIES = (
         ),
     ),
     (
-        r"no secret data with ID",
+        r"no secret data with ID|^deleting secret .*no such secret",
         (
             "A secret has lost its data, by a crash, and cannot be removed any more. Remove "
             "{store}/secrets/secrets.json and {store}/secrets/filedriver/secretsdata.json as "

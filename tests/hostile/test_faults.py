@@ -287,7 +287,9 @@ async def test_the_runtime_directory_is_wiped(user, service_too, verb):
     """The engine forgets a server that runs: it is ended, by whatever the Hub does first."""
     spawner = await begin(user)
     wipe(user, service_too=service_too)
-    assert await spawner.poll() is None
+    if await spawner.poll() is not None:  # pasta ends with the folder of its network
+        assert booted()
+        assert not alive(spawner.pid)
     again = restarted(spawner)
     if verb == "poll":
         assert (await again.poll() is None) == alive(spawner.pid)
@@ -400,7 +402,7 @@ async def test_a_secret_has_lost_its_data(user):
     await interrupted(user)
     user.run("rm", f"{secrets(user)}/{FILES[1]}")
     said = await refused(user, token_as_secret="env")
-    assert "no secret data with ID" in said
+    assert "A secret has lost its data" in said
     assert all(f"{secrets(user)}/{each}" in said for each in FILES)
     assert user.containers() == []
     await mend_secrets(user)
