@@ -212,7 +212,7 @@ def _profile(known: dict) -> list[str]:
     ]
     told = (
         "\nWhile Podman wakes, only the Hub's options could be made ready: they take "
-        f"{_spread(asleep['options'], ' ms')}, less than another thread is worth.\n"
+        f"{_spread(asleep['options'], ' ms')}, by which that start would be shorter at best.\n"
     )
     return [*_table(["", "takes", "of the start", "with a service asleep"], rows), told]
 

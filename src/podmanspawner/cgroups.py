@@ -75,8 +75,9 @@ def memory_events(pid: int, *, root: Path = ROOT) -> str:
         return ""
     if ".." in group.split("/"):  # one that this process's namespace does not show
         return ""
-    events = root / group.lstrip("/") / "memory.events"
-    return str(events) if events.exists() else ""
+    events = str(root / group.lstrip("/") / "memory.events")
+    # of Path, it would raise where an account's cgroups are nested too deep for a path
+    return events if os.path.exists(events) else ""  # noqa: PTH110
 
 
 def memory_kills(events: str) -> int:

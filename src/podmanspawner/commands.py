@@ -39,16 +39,9 @@ def run(
         fields: of the engine's request, besides.
         seconds: limit for the whole of it.
     """
-    session = _session(engine, container, command, fields)
-    with engine.streaming(
-        f"exec in container {container}",
-        "POST",
-        f"exec/{session}/start",
-        data=json.dumps({"Detach": False, "Tty": False}),
-        seconds=seconds,
-        max_bytes=_OUTPUT_BYTES,
-        paced=False,
-    ) as answer:
+    with _started(
+        engine, container, command, fields, tty=False, seconds=seconds, max_bytes=_OUTPUT_BYTES
+    ) as (session, answer):
         output = b"".join(answers.frames(answer.raw))
     code = _exit_code(engine, session)
     return ExecResult(exit_code=code, output=output.decode(errors="replace"))
@@ -63,15 +56,10 @@ def terminal(
     Arguments as :func:`run`.
     """
     with_terminal = {"AttachStdin": True, "Tty": True, **fields}
-    session = _session(engine, container, command, with_terminal)
-    with engine.streaming(
-        f"exec in container {container}",
-        "POST",
-        f"exec/{session}/start",
-        data=json.dumps({"Detach": False, "Tty": True}),
-        seconds=None,
-        paced=False,
-    ) as answer:
+    with _started(engine, container, command, with_terminal, tty=True, seconds=None) as (
+        session,
+        answer,
+    ):
         yield Terminal(engine, session, answer)
 
 
@@ -119,15 +107,26 @@ class Terminal:
         return _exit_code(self._engine, self._session)
 
 
-def _session(
-    engine: RestClient, container: str, command: Sequence[str], fields: Mapping[str, Any]
-) -> str:
-    """Create what is to be run in a container, and return its id."""
+@contextmanager
+def _started(
+    engine: RestClient,
+    container: str,
+    command: Sequence[str],
+    fields: Mapping[str, Any],
+    *,
+    tty: bool,
+    **limits: Any,
+) -> Iterator[tuple[str, Any]]:
+    """Start a command in a container; give its session's id, and the answer that it prints to."""
     operation = f"exec in container {container}"
     body = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(command), **fields}
     path = f"containers/{segment(container)}/exec"
     made = engine.request_json(operation, "POST", path, data=json.dumps(body))
-    return answers.identifier(answers.obj(made, operation).get("Id"), operation)
+    session = answers.identifier(answers.obj(made, operation).get("Id"), operation)
+    data = json.dumps({"Detach": False, "Tty": tty})
+    path = f"exec/{session}/start"
+    with engine.streaming(operation, "POST", path, data=data, paced=False, **limits) as answer:
+        yield session, answer
 
 
 def _exit_code(engine: RestClient, session: str) -> int:

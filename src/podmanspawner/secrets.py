@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from . import answers, checks
-from .errors import ContainerNotFound, SpecError
+from .errors import ContainerNotFound, PodmanError, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,6 +182,8 @@ class Secrets:
             self._engine.request(f"remove secret {name}", "DELETE", f"secrets/{name}")
         except ContainerNotFound as error:  # what is not found is the secret
             if ": deleting secret " in error.message:  # or in Podman 5.8 its data
-                raise
+                raise PodmanError(
+                    error.message, operation=error.operation, status=error.status
+                ) from error
             return False
         return True

@@ -129,3 +129,10 @@ def test_a_cgroup_out_of_sight(monkeypatch, tmp_path):
     (tmp_path / "b/memory.events").write_text("oom_kill 1\n")
     monkeypatch.setattr(cgroups, "Path", lambda *parts: tmp_path / parts[-1])
     assert memory_events(1, root=tmp_path / "a") == ""
+
+
+def test_a_cgroup_deeper_than_a_path_may_be(monkeypatch, tmp_path):
+    """An account may nest its own as it likes."""
+    (tmp_path / "cgroup").write_text("0::" + 3000 * "/ab" + "\n")
+    monkeypatch.setattr(cgroups, "Path", lambda *parts: tmp_path / parts[-1])
+    assert memory_events(1, root=tmp_path) == ""

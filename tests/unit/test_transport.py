@@ -78,20 +78,20 @@ def test_an_end_for_all_calls_together(fake):
     """Each call is in time, or would be; then none begins any more."""
 
     def late(connection):
-        time.sleep(0.4 * SECONDS)
+        time.sleep(0.35)
         connection.sendall(http(b"{}"))
 
     service = fake({"GET thing": late})
     podman = service.podman()
     began = time.monotonic()
-    podman.end_by(began + SECONDS)
+    podman.end_by(began + 1)
     for _ in range(2):
         podman.request("ask", "GET", "thing")
     for said in ("did not finish its answer", "given up before: ask"):
         with pytest.raises(UntrustedServiceError, match=said) as caught:
             podman.request("ask", "GET", "thing")
         assert caught.value.reason == "deadline"
-    assert SECONDS <= time.monotonic() - began < SECONDS + 0.2
+    assert 1 <= time.monotonic() - began < 1.5
     assert len(service.requests) == 3
 
 
