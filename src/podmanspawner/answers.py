@@ -11,6 +11,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from .errors import UntrustedServiceError
@@ -33,6 +34,10 @@ _QUOTE = "    | "
 _MESSAGE_CHARACTERS = 2000
 _VALUES = 50_000
 """A megabyte of sound answers has fewer; a megabyte of ``[],`` takes 25 in memory."""
+_LEVELS = 100
+"""Sound answers have ten."""
+_STEPS = dict(zip(b"[{]}", (1, 1, -1, -1), strict=True))
+_NO_BRACKETS = bytes({*range(256)} - {*_STEPS})
 
 
 @dataclass(frozen=True)
@@ -259,13 +264,27 @@ class RunResult:
 
 
 def parse_json(text: bytes, where: str) -> object:
-    """Read JSON of as many values, and of any depth, that the interpreter can bear."""
-    if sum(map(text.count, (b",", b"[", b"{"))) > _VALUES:
+    """Read JSON of no more values, and no deeper, than an engine has reason to send.
+
+    At the end of the interpreter's stack, finalizers that run meanwhile would fail, anybody's.
+    """
+    opened = text.count(b"[") + text.count(b"{")
+    if opened + text.count(b",") > _VALUES:
         raise _unexpected(where, f"JSON of more than {_VALUES} values")
+    if opened > _LEVELS and _depth(text) > _LEVELS:
+        raise _unexpected(where, f"JSON of more than {_LEVELS} levels")
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return json.loads(text.decode())  # by itself it would take other encodings too
+    except ValueError as error:
         raise _unexpected(where, f"no JSON ({type(error).__name__})") from error
+
+
+def _depth(text: bytes) -> int:
+    """Return how deeply JSON is nested, as far as it is JSON."""
+    without_escapes = text.replace(rb"\\", b"").replace(rb"\"", b"")
+    outside_strings = b"".join(without_escapes.split(b'"')[::2])
+    brackets = outside_strings.translate(None, _NO_BRACKETS)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
 
 
 def obj(value: object, where: str) -> dict[str, Any]:

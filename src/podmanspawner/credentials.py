@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from . import privileges
-from .errors import SpecError
+from . import answers, privileges
+from .errors import SpecError, UntrustedServiceError
 from .transports import DOCKER_HUB, repository
 
 if TYPE_CHECKING:
@@ -122,9 +122,9 @@ def _odd_credentials(what: str) -> SpecError:
 def _parse(text: bytes, option: str, path: str) -> dict[str, Credentials]:
     """Read an authfile; entries without a password of their own are left out."""
     try:
-        entries = json.loads(text)["auths"]
+        entries = answers.obj(answers.parse_json(text, path), path)["auths"]
         pairs = {_scope(key): _decode(entry["auth"]) for key, entry in entries.items() if entry}
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+    except (UntrustedServiceError, ValueError, LookupError, TypeError, AttributeError):
         raise SpecError(
             option,
             f"{path} is no authfile; make it with 'podman login --authfile {path} REGISTRY'. "

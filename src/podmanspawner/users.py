@@ -30,6 +30,8 @@ _BY_LABEL = "podmanspawner.by"
 _PROBE_SECONDS = 600
 _FILE_BYTES = 256 * KIB
 _NAME_CHARACTERS = 100
+_HEADERS = 8
+"""So many announce one file at most; a sound archive has one or two."""
 _OF_TARS = (tarfile.TarError, ValueError, ArithmeticError, LookupError)
 """What the reader of tars lets out of it, when a tar is none."""
 
@@ -127,6 +129,29 @@ def probe_labels() -> dict[str, str]:
     }
 
 
+class _Header(tarfile.TarInfo):
+    """A header, but not the last of thousands that announce one another.
+
+    They are read by recursion, and at the end of the interpreter's stack finalizers that run
+    meanwhile would fail, anybody's.
+    """
+
+    @classmethod
+    def fromtarfile(cls, archive: _Archive) -> _Header:  # type: ignore[override]
+        """Read the next header."""
+        archive.headers += 1
+        if archive.headers > _HEADERS:
+            raise tarfile.ReadError(f"more than {_HEADERS} headers of one file")
+        return super().fromtarfile(archive)
+
+
+class _Archive(tarfile.TarFile):
+    """An archive of which one file is read."""
+
+    tarinfo = _Header
+    headers = 0
+
+
 def first_file(content: bytes, operation: str) -> str:
     """Return the start of the first file of a tar archive, which may be made to do harm.
 
@@ -134,13 +159,13 @@ def first_file(content: bytes, operation: str) -> str:
     send, and a terabyte to read.
     """
     try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+        with _Archive(fileobj=io.BytesIO(content)) as archive:
             member = archive.next()
             if member is None or not member.isreg():
                 return ""
             file = archive.extractfile(member)
             return file.read(_FILE_BYTES).decode(errors="replace") if file else ""
-    except (*_OF_TARS, RecursionError, OSError) as error:
+    except (*_OF_TARS, OSError) as error:
         raise UntrustedServiceError(
             f"{operation}: no sound tar archive came.", reason="protocol"
         ) from error

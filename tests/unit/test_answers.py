@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import gzip
 import io
 import json
@@ -11,12 +12,14 @@ import subprocess
 import tarfile
 import time
 from contextlib import closing, suppress
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fake_service import FakeService, http, http_json
+from lies import nested_tar
 from podmanspawner import (
     Container,
     ContainerState,
@@ -28,7 +31,7 @@ from podmanspawner import (
     Volume,
 )
 from podmanspawner import answers as a
-from podmanspawner.users import PROBE_LABEL
+from podmanspawner.users import PROBE_LABEL, first_file
 
 ID = "0123456789ab" * 4
 STATE = {"Status": "exited", "Running": False, "ExitCode": 3, "Pid": 0, "Error": ""}
@@ -289,6 +292,7 @@ def test_only_true_is_running(running):
         b"9" * 10_000,
         b"[" + b"[]," * 200_000 + b"1]",
         b"[" + b"{}," * 200_000 + b"1]",
+        b'"' + b"[" * 101,
         b"nonsense",
     ],
 )
@@ -297,6 +301,71 @@ def test_no_json(text):
         a.parse_json(text, "ask")
     assert caught.value.reason == "protocol"
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'["' + b"[" * 1000 + b'"' + b",[]" * 1000 + b"]",
+        rb'["\\",' + b"[" * 80 + b'"' + rb"\"[" * 1000 + b'"' + b"]" * 81,
+    ],
+)
+def test_brackets_in_texts_are_no_levels(text):
+    assert a.parse_json(text, "ask") == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" * 101 + b"]" * 101,
+        b'["\\"\\\\",' + b'{"":[' * 60 + b"]}" * 60 + b"]",
+        '["\u2222"'.encode("utf-16-le") + ",[".encode("utf-16-le") * 101,
+    ],
+)
+def test_a_level_too_many(text):
+    with pytest.raises(UntrustedServiceError):
+        a.parse_json(text, "ask")
+
+
+@pytest.mark.parametrize(
+    ("read", "content"),
+    [
+        (a.parse_json, b"[" * 10_000),
+        (a.parse_json, b'{"a":' * 10_000),
+        (a.parse_json, ("[" * 10_000).encode("utf-16")),
+        (first_file, nested_tar()),
+        (first_file, nested_tar(tarfile.XHDTYPE)),
+    ],
+)
+def test_what_the_interpreter_does_meanwhile_has_room(read, content, deep_collections):
+    """A finalizer, of anything in the Hub, that runs at the end of the stack fails."""
+    with pytest.raises(UntrustedServiceError):
+        read(content, "ask")
+    assert deep_collections.failed == 0
+    assert deep_collections.done
+
+
+@pytest.fixture
+def deep_collections():
+    """Go 300 calls deep at each garbage collection, of which there are many."""
+    counts = SimpleNamespace(done=0, failed=0)
+
+    def down(calls):
+        return calls and down(calls - 1)
+
+    def collected(phase, info):
+        try:
+            down(300)
+            counts.done += 1
+        except RecursionError:
+            counts.failed += 1
+
+    usual = gc.get_threshold()
+    gc.callbacks.append(collected)
+    gc.set_threshold(5)
+    yield counts
+    gc.callbacks.remove(collected)
+    gc.set_threshold(*usual)
 
 
 JSON = st.recursive(
