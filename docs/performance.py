@@ -384,7 +384,8 @@ SECTIONS = (
     ),
     Section(
         "The event loop and the processor",
-        "The same run: how long the event loop was held at once, and the time of the "
+        "The same run: how long the event loop was held at once, but for what the process itself "
+        "waited for a processor, which other programs have then, and the time of the "
         "processor that the Hub's process and its children took. `podman run -d` by "
         "subprocess is how podmanspawner 0.2 did it. A local process is forked by the Hub "
         "itself. Python's garbage of earlier rounds is collected between two servers.",

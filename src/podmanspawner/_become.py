@@ -12,14 +12,9 @@ halves its 25 ms.
 """
 
 import _socket
-import errno
 import fcntl
 import os
 import sys
-
-TYPE_CHECKING = False  # typing takes its time
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 LISTEN_FD = 3  # ref: sd_listen_fds(3), SD_LISTEN_FDS_START
 BACKLOG = 128
@@ -54,16 +49,27 @@ def log_in(uid: int) -> None:
 
 
 def listen(path: str) -> None:
-    """Bind standard input to the path, in place of whatever the account left there."""
+    """Bind standard input to the path, in place of whatever the account left there.
+
+    Whoever looks for the path meanwhile, such as another process that listens for the account,
+    finds either: it is never missing.
+    """
     folder = os.path.dirname(path)
     try:
         os.mkdir(folder, 0o700)
     except FileExistsError:
         pass
     listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, 0)
-    anew(path, lambda: listener.bind(path))
+    new = f"{path}.{os.getpid()}"
+    unlink(new)
+    listener.bind(new)
     # SO_PEERCRED will name whoever calls listen: it must be the account
     listener.listen(BACKLOG)
+    try:
+        os.rename(new, path)
+    except OSError:  # a folder is there
+        os.unlink(new)
+        raise
     listener.detach()
 
 
@@ -75,23 +81,22 @@ def unlink(path: str) -> None:
         pass
 
 
-def anew(path: str, make: "Callable[[], int | None]") -> int:
-    """Make a path in the place of what is there; another process may do so at this moment."""
+def open_anew(path: str) -> int:
+    """Open a file in the place of what is there; another process may do so at this moment."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     for _ in range(TRIES - 1):
         unlink(path)
         try:
-            return make() or 0
-        except OSError as error:
-            if error.errno not in (errno.EADDRINUSE, errno.EEXIST):
-                raise
+            return os.open(path, flags, 0o600)
+        except FileExistsError:
+            pass
     unlink(path)
-    return make() or 0
+    return os.open(path, flags, 0o600)
 
 
 def hand_over(log_path: str) -> None:
     """Put the listening socket where a socket-activated service looks for it, output in a log."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    log = anew(log_path, lambda: os.open(log_path, flags, 0o600))
+    log = open_anew(log_path)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.dup2(0, LISTEN_FD)

@@ -294,7 +294,8 @@ class RestClient:
     def _broken(self, operation: str, error: Exception) -> PodmanSpawnerError:
         """Return what a call without an answer means: a service that is gone, or no sound one."""
         cause = error.__cause__ or error
-        if not any(isinstance(step, ConnectionError) for step in _chain(cause)):
+        gone = (ConnectionError, FileNotFoundError)
+        if not any(isinstance(step, gone) for step in _chain(cause)):
             return _unsound(operation, cause)
         return self._service.failure or ServiceError(
             f"The Podman service of {self.account.name} did not answer ({operation}): {cause}. "

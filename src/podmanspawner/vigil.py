@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from dataclasses import replace
@@ -216,7 +217,8 @@ class Vigil(Given):
 
     def _bury(self, podman: UserPodman, found: Container) -> int:
         last_lines = server.last_words(podman, found.id)
-        self.log.warning(
+        self.log.log(
+            logging.WARNING if found.state.exit_code else logging.INFO,
             "The server %s ended with %s. Its last lines:\n%s",
             self._log_name,
             server.how_it_ended(found),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import math
 import os
 import resource
 import signal
 import statistics
+import threading
 import time
 from pathlib import Path
 
@@ -55,13 +57,46 @@ async def watch_loop(held: list[float], ran: list[float]) -> None:
 
 @contextlib.asynccontextmanager
 async def measured_loop():
-    """Give a list of how many milliseconds the event loop is held at a time, inside."""
+    """Give a list of how many milliseconds this process holds the event loop at a time, inside.
+
+    Neither what other programs take counts, which the loop's thread or one that it waits for
+    waits for a processor, nor the collection of what this process has in memory from before.
+    """
     held: list[float] = []
-    task = asyncio.get_running_loop().create_task(watch_loop(held, []))
+    gc.collect()
+    gc.freeze()
+    task = asyncio.get_running_loop().create_task(_watch_own(held))
     await asyncio.sleep(0)
-    yield held
-    await asyncio.sleep(2 * _TICK)  # what was held last is seen now
-    task.cancel()
+    try:
+        yield held
+        await asyncio.sleep(2 * _TICK)  # what was held last is seen now
+    finally:
+        task.cancel()
+        gc.unfreeze()
+
+
+async def _watch_own(held: list[float]) -> None:
+    own = threading.get_native_id()
+    while True:
+        waits, before = _waits(), time.perf_counter()
+        await asyncio.sleep(_TICK)
+        took = 1000 * (time.perf_counter() - before - _TICK)
+        more = {thread: wait - waits.get(thread, 0) for thread, wait in _waits().items()}
+        took -= more.pop(own, 0) + max(more.values(), default=0)
+        held.append(max(took, 0))
+
+
+def _waits() -> dict[int, float]:
+    """Return how many milliseconds each thread of this process has waited for a processor.
+
+    ref: proc(5), /proc/PID/schedstat, its second figure
+    """
+    found = {}
+    for thread in threading.enumerate():
+        with contextlib.suppress(OSError):  # it has ended
+            said = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text()
+            found[thread.native_id] = int(said.split()[1]) / 1e6
+    return found
 
 
 def percentile(values, percent: float) -> float:

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
+import time
 
 import pytest
 
 import bench
 import performance
+from measure import measured_loop
 
 ROUNDS = 6
 SLACK = 1.25
 """A few rounds, on a machine that has just done something else."""
+
+
+def work(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+@pytest.mark.parametrize("hold", [time.sleep, work])
+async def test_what_holds_an_event_loop_is_seen(hold):
+    async with measured_loop() as held:
+        hold(0.05)
+        await asyncio.sleep(0.05)
+    assert max(held) > 40
 
 
 @pytest.mark.alone

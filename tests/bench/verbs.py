@@ -66,7 +66,6 @@ async def _verbs(awake: Place, asleep: Place, rounds: int) -> dict[str, dict]:
 
 async def _life(contender, lists: dict[str, list[float]], polls: int = POLLS) -> None:
     contender.prepare()
-    gc.collect()  # what earlier rounds have left
     async with measured_loop() as held:
         began, used = time.perf_counter(), cpu()
         await contender.start()
