@@ -30,8 +30,8 @@ _BY_LABEL = "podmanspawner.by"
 _PROBE_SECONDS = 600
 _FILE_BYTES = 256 * KIB
 _NAME_CHARACTERS = 100
-_HEADERS = 8
-"""So many announce one file at most; a sound archive has one or two."""
+_READS = 64
+"""A header, what belongs to it and the file's content are one each; sound archives have ten."""
 _OF_TARS = (tarfile.TarError, ValueError, ArithmeticError, LookupError)
 """What the reader of tars lets out of it, when a tar is none."""
 
@@ -129,27 +129,21 @@ def probe_labels() -> dict[str, str]:
     }
 
 
-class _Header(tarfile.TarInfo):
-    """A header, but not the last of thousands that announce one another.
+class _FewReads(io.BytesIO):
+    """Content that is read in few pieces.
 
-    They are read by recursion, and at the end of the interpreter's stack finalizers that run
-    meanwhile would fail, anybody's.
+    Headers that announce one another are read by recursion, and at the end of the interpreter's
+    stack finalizers that run meanwhile would fail, anybody's.
     """
 
-    @classmethod
-    def fromtarfile(cls, archive: _Archive) -> _Header:  # type: ignore[override]
-        """Read the next header."""
-        archive.headers += 1
-        if archive.headers > _HEADERS:
-            raise tarfile.ReadError(f"more than {_HEADERS} headers of one file")
-        return super().fromtarfile(archive)
+    _left = _READS
 
-
-class _Archive(tarfile.TarFile):
-    """An archive of which one file is read."""
-
-    tarinfo = _Header
-    headers = 0
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read once more."""
+        self._left -= 1
+        if self._left < 0:
+            raise tarfile.ReadError(f"more than {_READS} pieces")
+        return super().read(size)
 
 
 def first_file(content: bytes, operation: str) -> str:
@@ -159,7 +153,7 @@ def first_file(content: bytes, operation: str) -> str:
     send, and a terabyte to read.
     """
     try:
-        with _Archive(fileobj=io.BytesIO(content)) as archive:
+        with tarfile.open(fileobj=_FewReads(content), mode="r:") as archive:
             member = archive.next()
             if member is None or not member.isreg():
                 return ""
