@@ -3,8 +3,8 @@ PYTHON ?= python3
 export PYTHON
 PYTEST_ARGS ?=
 NAME = trixie
-# They wait for containers more than they work: two processors are half idle with two.
-SIDE_BY_SIDE = 4
+# Tests wait for containers more than they work: with two, two processors are half idle.
+SIDE_BY_SIDE = 3
 
 # Each recipe's own shell knows the cache, the images and the tools.
 with_env := . .ci/env &&
