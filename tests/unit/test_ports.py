@@ -148,9 +148,10 @@ def test_the_one_of_many_that_takes_the_connection(listen):
 
 
 def test_a_port_within_a_range(listen):
-    taken = listen("127.0.0.1")
+    mine, other = "127.0.3.1", "127.0.3.2"  # where no other test's connections are
+    taken = listen(mine)
     first = min(taken, 65534)
-    assert ports.free_port(within=(first, first + 1)) != taken
-    assert ports.free_port("127.0.0.2", (taken, taken)) == taken
-    with pytest.raises(SpecError, match=f"all ports from {taken} to {taken} of 127.0.0.1.*wider"):
-        ports.free_port(within=(taken, taken))
+    assert ports.free_port(mine, (first, first + 1)) != taken
+    assert ports.free_port(other, (taken, taken)) == taken
+    with pytest.raises(SpecError, match=f"all ports from {taken} to {taken} of {mine}.*wider"):
+        ports.free_port(mine, (taken, taken))
