@@ -8,6 +8,7 @@ import json
 import os
 import pwd
 import re
+import select
 import shutil
 import socket
 import subprocess
@@ -119,6 +120,22 @@ def hub():
 
 def test_a_hub_that_runs(ada, config, hub):
     assert is_well(ada, config())["hub reachable"]["seen"].startswith("the Hub answers at ")
+
+
+def think_and_answer(listener):
+    """Leave who hangs up before there is an answer, as the Hub's web server does."""
+    with listener.accept()[0] as connection:
+        connection.recv(1000)
+        if not select.select([connection], [], [], 0.5)[0]:
+            connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+
+
+def test_a_hub_that_is_busy(ada, config):
+    with socket.create_server(("127.0.0.1", PORT)) as busy:
+        thinking = threading.Thread(target=think_and_answer, args=[busy])
+        thinking.start()
+        assert is_well(ada, config())["hub reachable"]["seen"].startswith("the Hub answers at ")
+        thinking.join()
 
 
 def take_and_leave(listener):
