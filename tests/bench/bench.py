@@ -57,11 +57,16 @@ class Effort:
     """Test machines with other helpers for networks, for what depends on these."""
     weighed: tuple[str, ...] = ("PodmanSpawner", "podmanclispawner", "dockerspawner")
     clicked: tuple[str, ...] = tuple(hubs.CONFIGS)
+    crowded: tuple[str, ...] = tuple(hubs.CONFIGS)
 
 
 OURS = ("PodmanSpawner",)
 QUICK = Effort(
-    *(2, 1, 2, 2, 1, 1, (1, 10), (1, 4), 2), machines=(), weighed=OURS, clicked=(*OURS, "local")
+    *(2, 1, 2, 2, 1, 1, (1, 10), (1, 4), 2),
+    machines=(),
+    weighed=OURS,
+    clicked=(*OURS, "local"),
+    crowded=(*OURS, "local"),
 )
 """To see that it works."""
 
@@ -81,7 +86,7 @@ def measured(effort: Effort) -> dict[str, Callable[[], object]]:
             [*effort.containers], effort.accounts, effort.watched_seconds
         ),
         "clicks": lambda: hubs.measure_clicks(hub, effort.clicks, effort.clicked),
-        "crowd": lambda: hubs.measure_crowd(hub, effort.accounts, effort.servers),
+        "crowd": lambda: hubs.measure_crowd(hub, effort.accounts, effort.servers, effort.crowded),
         "proxy": lambda: also_elsewhere(
             "proxy", hubs.measure_proxy(networks_here(), effort.seconds), effort
         ),

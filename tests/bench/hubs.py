@@ -262,14 +262,16 @@ def same_files(user):
         yield folder
 
 
-def measure_crowd(network: str, accounts: int, servers: int) -> dict[str, dict]:
+def measure_crowd(
+    network: str, accounts: int, servers: int, kinds: tuple[str, ...]
+) -> dict[str, dict]:
     """Start servers of accounts at once; of dockerspawner, which knows one socket, in one."""
     names = [f"s{number}" for number in range(servers)]
     with ExitStack() as stack:
         users = [stack.enter_context(real_account()) for _ in range(accounts)]
         extra = _commands(inside=ANSWERING, outside=LOCAL_ANSWERING)
         found = {}
-        for kind in CONFIGS:
+        for kind in kinds:
             with hubs([kind], users, network=network, image=TINY_JOVYAN, extra=extra) as made:
                 wanted = [(user.name, name) for user in users for name in names]
                 found[kind] = _crowd(made[kind], wanted)

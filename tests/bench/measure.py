@@ -65,38 +65,59 @@ async def measured_loop():
     held: list[float] = []
     gc.collect()
     gc.freeze()
-    task = asyncio.get_running_loop().create_task(_watch_own(held))
-    await asyncio.sleep(0)
-    try:
-        yield held
-        await asyncio.sleep(2 * _TICK)  # what was held last is seen now
-    finally:
-        task.cancel()
-        gc.unfreeze()
+    with contextlib.closing(_Waits()) as waits:
+        task = asyncio.get_running_loop().create_task(_watch_own(held, waits))
+        await asyncio.sleep(0)
+        try:
+            yield held
+            await asyncio.sleep(2 * _TICK)  # what was held last is seen now
+        finally:
+            task.cancel()
+            gc.unfreeze()
 
 
-async def _watch_own(held: list[float]) -> None:
-    own = threading.get_native_id()
+async def _watch_own(held: list[float], waits: _Waits) -> None:
+    own, waited = threading.get_native_id(), waits.read()
     while True:
-        waits, before = _waits(), time.perf_counter()
+        before = time.perf_counter()
         await asyncio.sleep(_TICK)
         took = 1000 * (time.perf_counter() - before - _TICK)
-        more = {thread: wait - waits.get(thread, 0) for thread, wait in _waits().items()}
+        earlier, waited = waited, waits.read()
+        more = {thread: wait - earlier.get(thread, 0) for thread, wait in waited.items()}
         took -= more.pop(own, 0) + max(more.values(), default=0)
         held.append(max(took, 0))
 
 
-def _waits() -> dict[int, float]:
-    """Return how many milliseconds each thread of this process has waited for a processor.
+class _Waits:
+    """How many milliseconds each thread of this process has waited for a processor.
 
     ref: proc(5), /proc/PID/schedstat, its second figure
     """
-    found = {}
-    for thread in threading.enumerate():
-        with contextlib.suppress(OSError):  # it has ended
-            said = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text()
-            found[thread.native_id] = int(said.split()[1]) / 1e6
-    return found
+
+    def __init__(self) -> None:
+        self._files: dict[int, int] = {}  # kept open: they are read every millisecond
+
+    def read(self) -> dict[int, float]:
+        found = {}
+        for thread in threading.enumerate():
+            number = thread.native_id or 0
+            try:
+                file = self._files.get(number)
+                if file is None:
+                    file = os.open(f"/proc/self/task/{number}/schedstat", os.O_RDONLY)
+                    self._files[number] = file
+                found[number] = int(os.pread(file, 100, 0).split()[1]) / 1e6
+            except OSError:  # it has ended
+                self._close(number)
+        return found
+
+    def close(self) -> None:
+        for number in tuple(self._files):
+            self._close(number)
+
+    def _close(self, number: int) -> None:
+        if number in self._files:
+            os.close(self._files.pop(number))
 
 
 def percentile(values, percent: float) -> float:
