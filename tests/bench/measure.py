@@ -56,17 +56,21 @@ async def watch_loop(held: list[float], ran: list[float]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def measured_loop():
-    """Give a list of how many milliseconds this process holds the event loop at a time, inside.
+async def measured_loop(*, with_waits: bool = True):
+    """Give a list of how many milliseconds the event loop is held at a time, inside.
 
-    Neither what other programs take counts, which the loop's thread or one that it waits for
-    waits for a processor, nor the collection of what this process has in memory from before.
+    What this process has in memory from before is not collected meanwhile.
+
+    Args:
+        with_waits: count also what the loop's thread, or one that it waits for, waits for a
+            processor, which other programs have then; to tell it apart takes time itself.
     """
     held: list[float] = []
     gc.collect()
     gc.freeze()
     with contextlib.closing(_Waits()) as waits:
-        task = asyncio.get_running_loop().create_task(_watch_own(held, waits))
+        watching = watch_loop(held, []) if with_waits else _watch_own(held, waits)
+        task = asyncio.get_running_loop().create_task(watching)
         await asyncio.sleep(0)
         try:
             yield held

@@ -24,9 +24,10 @@ def work(seconds):
         pass
 
 
+@pytest.mark.parametrize("with_waits", [True, False])
 @pytest.mark.parametrize("hold", [time.sleep, work])
-async def test_what_holds_an_event_loop_is_seen(hold):
-    async with measured_loop() as held:
+async def test_what_holds_an_event_loop_is_seen(hold, with_waits):
+    async with measured_loop(with_waits=with_waits) as held:
         hold(0.05)
         await asyncio.sleep(0.05)
     assert max(held) > 40
