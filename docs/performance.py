@@ -365,8 +365,8 @@ def _noticing(known: dict) -> list[str]:
 
 NEAR = (
     "\nThe second of these is near its limit: whole runs on machines of this kind gave 0.72 to "
-    "0.76. The engine's create and start alone are {floor} of `podman run -d` here; what the rest is, "
-    "[the stages of a start](#where-the-time-of-a-start-goes) tell.\n"
+    "0.76. The engine's create and start alone are {floor} of `podman run -d` here; what the rest "
+    "is, [the stages of a start](#where-the-time-of-a-start-goes) tell.\n"
 )
 SECTIONS = (
     Section(
