@@ -11,7 +11,6 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from .errors import UntrustedServiceError
@@ -37,7 +36,8 @@ _VALUES = 50_000
 _LEVELS = 100
 """Sound answers have ten."""
 _STEPS = dict(zip(b"[{]}", (1, 1, -1, -1), strict=True))
-_NO_BRACKETS = bytes({*range(256)} - {*_STEPS})
+_NO_SIGNS = bytes({*range(256)} - {*_STEPS, *b'"'})
+"""All but brackets and quotation marks."""
 
 
 @dataclass(frozen=True)
@@ -271,7 +271,7 @@ def parse_json(text: bytes, where: str) -> object:
     opened = text.count(b"[") + text.count(b"{")
     if opened + text.count(b",") > _VALUES:
         raise _unexpected(where, f"JSON of more than {_VALUES} values")
-    if opened > _LEVELS and _depth(text) > _LEVELS:
+    if opened > _LEVELS and _is_deep(text):
         raise _unexpected(where, f"JSON of more than {_LEVELS} levels")
     try:
         return json.loads(text.decode())  # by itself it would take other encodings too
@@ -279,12 +279,18 @@ def parse_json(text: bytes, where: str) -> object:
         raise _unexpected(where, f"no JSON ({type(error).__name__})") from error
 
 
-def _depth(text: bytes) -> int:
-    """Return how deeply JSON is nested, as far as it is JSON."""
-    without_escapes = text.replace(rb"\\", b"").replace(rb"\"", b"")
-    outside_strings = b"".join(without_escapes.split(b'"')[::2])
-    brackets = outside_strings.translate(None, _NO_BRACKETS)
-    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
+def _is_deep(text: bytes) -> bool:
+    """Whether JSON, as far as it is JSON, is nested too deeply; nothing that grows is kept."""
+    kept = text.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _NO_SIGNS)
+    level, in_text = 0, False
+    for sign in kept:
+        if sign not in _STEPS:
+            in_text = not in_text
+        elif not in_text:
+            level += _STEPS[sign]
+            if level > _LEVELS:
+                return True
+    return False
 
 
 def obj(value: object, where: str) -> dict[str, Any]:

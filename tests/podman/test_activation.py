@@ -470,9 +470,6 @@ def test_a_listener_that_is_not_the_account(start, fresh):
     assert victim.requests == []
 
 
-# what can be wrong with an account or its machine
-
-
 LOOK = """
 import os, sys
 missed = looks = 0
@@ -498,6 +495,9 @@ def test_a_socket_that_another_process_replaces_is_never_missing(start, fresh):
     assert (looks > 10_000, missed) == (True, 0)
     found = {one.name for one in path.parent.iterdir()}
     assert {name for name in found if name.startswith("podman.sock.")} == {"podman.sock.enough"}
+
+
+# what can be wrong with an account or its machine
 
 
 def of_root(path):

@@ -11,6 +11,7 @@ import os
 import subprocess
 import tarfile
 import time
+import tracemalloc
 from contextlib import closing, suppress
 from types import SimpleNamespace
 
@@ -325,6 +326,16 @@ def test_brackets_in_texts_are_no_levels(text):
 def test_a_level_too_many(text):
     with pytest.raises(UntrustedServiceError):
         a.parse_json(text, "ask")
+
+
+def test_to_look_for_levels_takes_no_memory():
+    text = b"[" * 50 + b"]" * 50 + b"[" * 51 + b'"aa' * 330_000
+    tracemalloc.start()
+    with pytest.raises(UntrustedServiceError):
+        a.parse_json(text, "ask")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5 * len(text)
 
 
 @pytest.mark.parametrize(
