@@ -210,7 +210,7 @@ async def test_a_cancelled_pull_leaves_nothing(user, port):
         began = loop.time()
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(spawner.start(), 2)
-        assert loop.time() - began < 4
+        assert loop.time() - began < 8
     assert user.containers() == []
 
 

@@ -117,8 +117,9 @@ async def test_the_next_start_replaces_a_server_that_nobody_remembers(user):
 async def test_a_server_that_dies_later_is_told_and_removed(user):
     spawner = lone_spawner(user.name, cmd=["sh", "-c", "httpd -p 8888; sleep 1; echo end; exit 5"])
     await spawner.start()
-    await asyncio.sleep(1.5)
-    assert await spawner.poll() == 5
+    while (told := await spawner.poll()) is None:
+        await asyncio.sleep(0.1)
+    assert told == 5
     assert user.containers() == []
 
 
@@ -184,10 +185,10 @@ async def test_nothing_waits_for_an_engine_that_hangs(user):
     try:
         polling = lone_spawner(user.name)
         polling.container_id = "0" * 64
-        async with measured_loop() as held:
+        async with measured_loop(with_waits=False) as held:
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(polling.poll())), 1)
-        assert max(held) < 20
+        assert max(held) < 200  # and not for the second that it waits
     finally:
         os.kill(service, 18)
 

@@ -293,10 +293,12 @@ def test_follow_logs_is_cancelled(podman, ada, begin):
     with UserPodman.for_user(ada.name) as other:
         thread = threading.Thread(target=follow, args=(other,))
         thread.start()
-        time.sleep(0.5)
+        end = time.monotonic() + 10
+        while not problems and time.monotonic() < end:
+            time.sleep(0.05)
         assert problems == ["one\n"]
         other.cancel()
-        thread.join(2)
+        thread.join(10)
         assert not thread.is_alive()
 
 

@@ -198,7 +198,7 @@ def test_a_pull_that_stalls_ends_at_its_deadline(podman, port, user):
         began = time.monotonic()
         with pytest.raises(ImageNotFound, match="more than 3 s.*pull_timeout"):
             podman.images.ensure(f"127.0.0.1:{stalled}/layers:1", seconds=3)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 8
     assert user.podman("images", "-aq") == ""
     podman.images.ensure(f"127.0.0.1:{port}/layers:1", seconds=30)
 
@@ -209,7 +209,7 @@ def test_a_pull_that_is_given_up_ends_at_once(podman, port, user):
             time.sleep(2)
             began = time.monotonic()
             podman.cancel()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
     assert isinstance(got[0], Exception)
     assert user.podman("images", "-aq") == ""
 
@@ -513,16 +513,18 @@ def test_an_import_ends_at_its_deadline(podman, user, endless):
     began = time.monotonic()
     with pytest.raises(ImageNotFound, match="image: .*not imported within 1 s. Raise pull_time"):
         podman.images.ensure(endless, seconds=1)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 6
     assert user.processes("podman pull") == []
 
 
 def test_an_import_that_is_given_up_ends_at_once(podman, user, endless):
     with getting(podman, endless) as got:
-        time.sleep(0.7)
-        assert user.processes("podman pull")
+        end = time.monotonic() + 10
+        while not user.processes("podman pull"):
+            assert time.monotonic() < end
+            time.sleep(0.1)
         began = time.monotonic()
         podman.cancel()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     assert isinstance(got[0], ServiceError)
     assert user.processes("podman pull") == []

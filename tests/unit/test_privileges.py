@@ -146,7 +146,7 @@ def test_time_is_limited_for_all_that_was_started(script):
     began = time.monotonic()
     with pytest.raises(ServiceError, match=r"longer than 0.5 s"):
         privileges.run(ME, ["sh", "-c", f"exec 3>&1; {script}"], seconds=0.5)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8
     # Killed already, but who is nobody's child here is gone only once the kernel got round to it.
     while (
         b"sleep 4321"

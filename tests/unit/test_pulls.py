@@ -277,7 +277,7 @@ def test_a_pull_has_one_deadline(fake):
     began = time.monotonic()
     with pytest.raises(ImageNotFound, match="pull_timeout.*start_timeout"):
         ensure(fake({PULL: drip}), seconds=0.5)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
 
 
 def test_newer_uses_what_is_here_if_the_registry_cannot_be_asked(fake, caplog):
