@@ -55,6 +55,17 @@ async def watch_loop(held: list[float], ran: list[float]) -> None:
         ran.append(1000 * (time.thread_time() - used))
 
 
+@contextlib.contextmanager
+def uncollected():
+    """Let nothing be collected inside of what this process has in memory from before."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 @contextlib.asynccontextmanager
 async def measured_loop(*, with_waits: bool = True):
     """Give a list of how many milliseconds the event loop is held at a time, inside.
@@ -66,9 +77,7 @@ async def measured_loop(*, with_waits: bool = True):
             processor, which other programs have then; to tell it apart takes time itself.
     """
     held: list[float] = []
-    gc.collect()
-    gc.freeze()
-    with contextlib.closing(_Waits()) as waits:
+    with uncollected(), contextlib.closing(_Waits()) as waits:
         watching = watch_loop(held, []) if with_waits else _watch_own(held, waits)
         task = asyncio.get_running_loop().create_task(watching)
         await asyncio.sleep(0)
@@ -77,7 +86,6 @@ async def measured_loop(*, with_waits: bool = True):
             await asyncio.sleep(2 * _TICK)  # what was held last is seen now
         finally:
             task.cancel()
-            gc.unfreeze()
 
 
 async def _watch_own(held: list[float], waits: _Waits) -> None:
