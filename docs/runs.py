@@ -11,15 +11,17 @@ from pathlib import Path
 
 PAGE = Path(__file__).parent / "reference" / "matrix.md"
 RESULTS = PAGE.with_suffix(".json")
-LAYERS = ("podman", "hub", "systemd", "browser")
+LAYERS = ("podman", "hub", "faults", "systemd", "browser")
 
 INTRO = """\
 # What it was tested on
 
 Written by `docs/runs.py` from real runs of `make matrix`; the versions are those that were met
 inside. *podman* is `tests/podman`, against the real engine; *hub* is `tests/hub`, spawners and
-whole Hubs; *systemd* is `tests/systemd`, which needs a host with systemd; *browser* is
-`tests/browser`, a Chromium on the Hub's pages, which differ between the versions of JupyterHub.
+whole Hubs; *faults* is `tests/hostile/test_faults.py`, [what happens
+when…](../explanation/faults.md); *systemd* is `tests/systemd`, which needs a host with systemd;
+*browser* is `tests/browser`, a Chromium on the Hub's pages, which differ between the versions of
+JupyterHub.
 
 """
 _LATER = "not run yet"

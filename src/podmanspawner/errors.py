@@ -74,6 +74,8 @@ class UntrustedServiceError(PodmanSpawnerError):
         super().__init__(message)
         self.reason = reason
         """``"peer"``, ``"size"``, ``"deadline"`` or ``"protocol"``."""
+        self.answered = True
+        """Whether the service had answered this client before; else it was asked for nothing."""
 
 
 class PodmanError(PodmanSpawnerError):

@@ -221,6 +221,7 @@ class RestClient:
         except podman.errors.APIError as error:
             raise self._broken(operation, error) from error
         except UntrustedServiceError as error:
+            error.answered = self._awake
             if error.reason == "deadline" and (failure := self._service.crash_loop):
                 raise failure from error
             raise

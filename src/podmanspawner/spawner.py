@@ -111,7 +111,8 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
             self._forget_choice()
             raise self._refusal(error) from error
         except PodmanSpawnerError as error:
-            await self._discard()
+            if self.container_id or getattr(error, "answered", True):  # else it made nothing
+                await self._discard()
             raise _for_the_page(error) from error
         except BaseException:  # cancelled by the Hub's start_timeout, above all
             await self._discard()

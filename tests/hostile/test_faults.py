@@ -27,6 +27,7 @@ from hub import Hub
 from lone import ANSWERING, lone_spawner
 from podmanspawner import ContainerSpec, UserPodman, ports
 from podmanspawner import spawner as verbs
+from podmanspawner.rest import RestClient
 
 OF_SERVERS = ("conmon", "podman-init", "httpd", "slirp4netns", "rootlessport", "pasta")
 """Words in the command lines of what runs for a server."""
@@ -137,6 +138,24 @@ async def test_the_service_hangs(user, monkeypatch):
         began = time.monotonic()
         await end(spawner, user)
         assert 2 <= time.monotonic() - began < 10
+    finally:
+        for pid in hanging:
+            os.kill(pid, signal.SIGCONT)
+    await all_is_well_again(user)
+
+
+async def test_a_start_on_a_service_that_hangs(user, monkeypatch):
+    """It fails at its first call's deadline: nothing was made, so nothing is looked for."""
+    await end(await begin(user), user)
+    monkeypatch.setitem(RestClient._ask.__kwdefaults__, "seconds", 4.0)
+    hanging = user.processes(" system service")
+    assert hanging
+    try:
+        for pid in hanging:
+            os.kill(pid, signal.SIGSTOP)
+        began = time.monotonic()
+        assert "did not finish its answer within 4 s" in await refused(user)
+        assert 4 <= time.monotonic() - began < 7.5
     finally:
         for pid in hanging:
             os.kill(pid, signal.SIGCONT)

@@ -33,6 +33,7 @@ LINES = CACHE / "matrix.jsonl"
 LAYERS = {
     "podman": ["tests/podman"],
     "hub": ["tests/hub", "--ignore=tests/hub/test_demo.py"],
+    "faults": ["tests/hostile/test_faults.py"],
     "systemd": ["tests/systemd"],
     "browser": ["tests/browser"],
 }
@@ -65,7 +66,7 @@ class Run:
     @property
     def layers(self) -> tuple[str, ...]:
         other = "browser" if self.place == "host" else "systemd"
-        return ("podman", "hub", other)
+        return ("podman", "hub", "faults", other)
 
 
 RUNS = (
