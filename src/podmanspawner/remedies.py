@@ -29,8 +29,9 @@ _REMEDIES = (
         r"bbolt|invalid database|is not a database|disk image is malformed",
         (
             "The database of its containers is damaged: rename it as {name}, be it {store}/db.sql "
-            "or {store}/libpod/bolt_state.db. Images and volumes stay; containers are forgotten, "
-            "and what runs of a server is ended when it stops or starts again"
+            "or {store}/libpod/bolt_state.db; then end a service that still has it: pkill -KILL "
+            "-f 'podman .*system service'. Images and volumes stay; containers are forgotten, and "
+            "what runs of a server is ended when it stops or starts again"
         ),
     ),
     (

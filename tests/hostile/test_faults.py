@@ -356,6 +356,7 @@ def corrupt_database(user, *, start=0):
     )
     yield f"damaged: rename it as {user.name}, be it {store}/db.sql or {store}/libpod/bolt_state"
     user.run("mv", str(database), f"{database}.damaged")
+    kill_service(user)
 
 
 @contextmanager
