@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import shutil
@@ -18,6 +19,7 @@ import pytest
 from podmanspawner import Account
 
 PASSWORD = "correct horse battery staple"
+NO_SUBORDINATE_IDS = ("-K", "SUB_UID_COUNT=0", "-K", "SUB_GID_COUNT=0")
 TINY = "localhost/podmanspawner/tiny:latest"
 TINY_JOVYAN = "localhost/podmanspawner/tiny-jovyan:latest"
 SINGLEUSER = "localhost/podmanspawner/singleuser:latest"
@@ -114,6 +116,17 @@ def change_accounts(*command: str, **options) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@contextmanager
+def by_hand():
+    """Hold back the tools that change accounts: what is written beside them would be lost.
+
+    ref: lckpwdf(3)
+    """
+    with open("/etc/.pwd.lock", "w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        yield
+
+
 def booted() -> bool:
     """Whether this host runs systemd, which then makes runtime directories."""
     return Path("/run/systemd/system").is_dir()
@@ -128,14 +141,12 @@ def real_account(*, subordinate_ids: bool = True, runtime_dir: bool = True):
     if os.geteuid() != 0:
         pytest.fail("these tests make Unix accounts: run them as root")
     name = f"pst{secrets.token_hex(4)}"
-    change_accounts("useradd", "-m", "-s", "/bin/bash", name)
+    ids = () if subordinate_ids else NO_SUBORDINATE_IDS
+    change_accounts("useradd", "-m", "-s", "/bin/bash", *ids, name)
     change_accounts("chpasswd", input=f"{name}:{PASSWORD}")
     uid = int(subprocess.check_output(["id", "-u", name]))
     try:
-        if not subordinate_ids:
-            for file in ("/etc/subuid", "/etc/subgid"):
-                subprocess.run(["sed", "-i", f"/^{name}:/d", file], check=True)
-        elif runtime_dir:
+        if subordinate_ids and runtime_dir:
             _make_runtime_dir(name, uid)
         yield RealAccount(name)
     finally:

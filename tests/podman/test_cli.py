@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from accounts import SINGLEUSER, TINY, TINY_JOVYAN, archive, booted, real_account
+from accounts import SINGLEUSER, TINY, TINY_JOVYAN, archive, booted, by_hand, real_account
 from lone import ANSWERING, lone_spawner
 from podmanspawner import cgroups
 from podmanspawner.cli import accounts
@@ -200,20 +200,21 @@ def test_no_subordinate_ids(config):
 def test_ids_of_somebody_else(fresh, config):
     first = fresh.account.subuids[0].start
     try:
-        with open("/etc/subuid", "a") as file:
+        with by_hand(), open("/etc/subuid", "a") as file:
             file.write(f"somebody-else:{first + 65000}:65536\n")
         seen = the_failure(fresh, config(), "subordinate ids")
         assert "somebody-else" in seen["seen"]
-        mended(seen["remedy"], 3_100_000)
+        with by_hand():
+            mended(seen["remedy"], 3_100_000)
         assert doctor(fresh, config())[0]["subordinate ids"]["status"] == "ok"
     finally:
-        lines = Path("/etc/subuid").read_text().splitlines(keepends=True)
-        kept = "".join(line for line in lines if not line.startswith("somebody-else:"))
-        Path("/etc/subuid").write_text(kept)
+        with by_hand():
+            shell("sed -i /^somebody-else:/d /etc/subuid")
 
 
 def test_too_few_ids(fresh, config):
-    shell(f"sed -i 's/^\\({fresh.name}:.*\\):65536$/\\1:64536/' /etc/subuid")
+    with by_hand():
+        shell(f"sed -i 's/^\\({fresh.name}:.*\\):65536$/\\1:64536/' /etc/subuid")
     found, _ = doctor(fresh, config())
     seen = found["subordinate ids"]
     assert (seen["status"], seen["seen"].split(",")[0]) == ("warning", "64536")
