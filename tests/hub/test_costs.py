@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from contextlib import ExitStack
 
@@ -20,6 +21,7 @@ FIND = ["inspect container"]
 KEPT = [*FIND, "inspect image", *FIND, "start container", "inspect container"]
 LEFT = ["create container", "find image", *FIND, "remove container"]
 STOP = ["inspect container", "send a signal"]
+REFUSED = re.compile(r"remove container \w+: 500 ")
 
 LATE = """
 import socket, time
@@ -75,6 +77,8 @@ def connections(monkeypatch):
 
 
 def are(found, wanted):
+    """Compare, but for a removal that came in the very moment of the end: it is sent again."""
+    found = [one for one in found if not REFUSED.match(one)]
     assert len(found) == len(wanted), found
     assert all(map(str.startswith, found, wanted)), found
 
