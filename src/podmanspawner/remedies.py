@@ -30,8 +30,8 @@ _REMEDIES = (
         (
             "The database of its containers is damaged: rename it as {name}, be it {store}/db.sql "
             "or {store}/libpod/bolt_state.db; then end a service that still has it: pkill -KILL "
-            "-f 'podman .*system service'. Images and volumes stay; containers are forgotten, and "
-            "what runs of a server is ended when it stops or starts again"
+            "-u {name} -f 'podman .*system service'. Images and volumes stay; containers are "
+            "forgotten, and what runs of a server is ended when it stops or starts again"
         ),
     ),
     (
