@@ -75,7 +75,7 @@ class UntrustedServiceError(PodmanSpawnerError):
         self.reason = reason
         """``"peer"``, ``"size"``, ``"deadline"`` or ``"protocol"``."""
         self.answered = True
-        """Whether the service had answered this client before; else it was asked for nothing."""
+        """Whether the service had answered this client before; if not, nothing was changed yet."""
 
 
 class PodmanError(PodmanSpawnerError):

@@ -111,7 +111,7 @@ class PodmanSpawner(Sweep, Vigil, Spawner):  # type: ignore[misc]  # untyped pac
             self._forget_choice()
             raise self._refusal(error) from error
         except PodmanSpawnerError as error:
-            if self.container_id or getattr(error, "answered", True):  # else it made nothing
+            if self.container_id or getattr(error, "answered", True):  # else nothing was made
                 await self._discard()
             raise _for_the_page(error) from error
         except BaseException:  # cancelled by the Hub's start_timeout, above all
