@@ -156,7 +156,7 @@ def page() -> str:
     header = ["what", "to reach", "measured", "reached"]
     parts += _table(header, (target.line(known) for target in TARGETS))
     floor = TARGETS[1].figure(known) / TARGETS[0].figure(known)
-    parts += [WATCHED.format(floor=_short(floor))]
+    parts += [OF_THE_SECOND.format(floor=_short(floor))]
     for section in SECTIONS:
         parts += [f"\n## {section.title}\n\n{section.intro}\n\n"]
         parts += section.table(known)
@@ -363,11 +363,11 @@ def _noticing(known: dict) -> list[str]:
     return [told]
 
 
-WATCHED = (
+OF_THE_SECOND = (
     "\nOf the second of these, {floor} are the engine's create and start alone; what the rest is, "
-    "[the stages of a start](#where-the-time-of-a-start-goes) tell. Where the loop is watched "
-    "during the start itself it was 0.72 to 0.77: of 27 ms of the processor, to watch took 11, "
-    "and nothing beside a command that is waited for. Hence rounds of their own.\n"
+    "[the stages of a start](#where-the-time-of-a-start-goes) tell. The loop is watched in "
+    "rounds of its own: to watch it during a start takes from who leaves it free, and nothing "
+    "from a command that is waited for.\n"
 )
 SECTIONS = (
     Section(

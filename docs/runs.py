@@ -93,7 +93,8 @@ def runs(results: list[dict]) -> list[list[str]]:
             place = name.partition("-")[0]
             why = REASONS.get((place, layer), _LATER)
             cells.append(_counts(ran[layer]) if layer in ran else why)
-        table.append([*cells, max(one["date"] for one in ran.values())])
+        dates = sorted({one["date"] for one in ran.values()})
+        table.append([*cells, " to ".join(dict.fromkeys((dates[0], dates[-1])))])
     return table
 
 
